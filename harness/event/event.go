@@ -1,0 +1,63 @@
+// Package event is the wire format between guest and host: what is said (Event),
+// how it is framed so that nothing else on the line can pass for it (frame.go),
+// and how frames lost or torn by foreign bytes are sent again (Conn).
+package event
+
+// A Kind says what an Event is about.
+type Kind string
+
+// What the guest says.
+const (
+	Knock  Kind = "knock"  // the agent has opened the channel; the only event with the zero key
+	Hello  Kind = "hello"  // the agent is ready for cases
+	Start  Kind = "start"  // a case begins
+	Output Kind = "output" // text a case logged or printed
+	Kmsg   Kind = "kmsg"   // a record of the kernel's log
+	Finish Kind = "finish" // a case ended by itself, or its process did
+	Pong   Kind = "pong"   // the answer to Ping, and to Dump when the dump is written
+	Bye    Kind = "bye"    // the last event before the guest powers off
+)
+
+// What the host says.
+const (
+	Welcome Kind = "welcome" // the key of this machine, and the host's clock; sent with the zero key
+	Run     Kind = "run"     // run one case
+	Ping    Kind = "ping"    // are you there?
+	Dump    Kind = "dump"    // have the kernel show its blocked tasks and all CPUs
+	Stop    Kind = "stop"    // say bye and power off
+)
+
+// An Event is one record from guest to host or back. Which fields are set
+// depends on its Kind; the zero value of the others is left out.
+type Event struct {
+	Kind Kind   `json:"kind"`
+	Case string `json:"case,omitempty"` // full name, "suite/case"
+
+	// Start, Output, Finish.
+	Status   string `json:"status,omitempty"`   // of Finish: "pass", "fail", "skip"
+	Reason   string `json:"reason,omitempty"`   // of Finish: one line
+	Text     string `json:"text,omitempty"`     // of Output and Kmsg
+	Dropped  int64  `json:"dropped,omitempty"`  // of Finish: bytes of output that were not sent
+	GuestNS  int64  `json:"guest_ns,omitempty"` // of Finish: duration by the guest's clock
+	Taint    uint64 `json:"taint,omitempty"`    // of Hello and Finish: /proc/sys/kernel/tainted
+	Level    int    `json:"level,omitempty"`    // of Kmsg: syslog severity, 0 to 7
+	Facility int    `json:"facility,omitempty"` // of Kmsg: 0 is the kernel itself
+	Seq      uint64 `json:"seq,omitempty"`      // of Kmsg: the record's number
+
+	// Hello.
+	Release string            `json:"release,omitempty"` // uname -r
+	Marks   []Mark            `json:"marks,omitempty"`   // where the guest's share of the boot went
+	Modules map[string]string `json:"modules,omitempty"` // module to what became of it: "loaded", or the error
+
+	// Welcome.
+	Key     []byte `json:"key,omitempty"`     // KeySize bytes
+	WallNS  int64  `json:"wall_ns,omitempty"` // host's time of day, nanoseconds since 1970
+	Entropy []byte `json:"entropy,omitempty"` // fresh random bytes of the host
+}
+
+// A Mark is a moment of the boot by the guest's monotonic clock, which counts
+// from the kernel's start.
+type Mark struct {
+	Name string `json:"name"`
+	NS   int64  `json:"ns"`
+}

@@ -1,0 +1,99 @@
+// Package suites says what is tested: a Suite is a set of Cases for one kernel
+// feature, and a Case is a Go function that runs inside the guest with a T.
+//
+// How a case gets into a guest, and what becomes of its verdict, is no concern
+// of this package: see harness and harness/guest.
+package suites
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// DefaultTimeout is the deadline of a case that names none.
+const DefaultTimeout = 10 * time.Second
+
+// A Suite is a set of cases for one kernel feature.
+type Suite struct {
+	Name     string   // "overlayfs"; the first part of a case's full name
+	Doc      string   // what the suite judges, one sentence
+	Feature  string   // the carried feature it judges, as in features.toml; empty for none
+	Modules  []string // kernel modules the cases cannot do without
+	Helpful  []string // kernel modules some cases use: loaded where the build has them
+	OnDemand bool     // left out of a run that names no suite
+	Cases    []Case
+}
+
+// A Case is the smallest thing with a verdict. It runs in a child process in
+// the guest, as root, in a mount namespace of its own.
+type Case struct {
+	Name    string        // "rename-lower-dir-is-exdev": lower case, digits and dashes, unique in its suite
+	Doc     string        // what the kernel promises, one sentence, with its source
+	Timeout time.Duration // host time on KVM, scaled for emulation; 0 means DefaultTimeout
+	Alone   bool          // wants a child process that ran no other case and will run none after
+	Run     func(*T)
+}
+
+// Deadline is the case's timeout, or the default.
+func (c Case) Deadline() time.Duration {
+	if c.Timeout > 0 {
+		return c.Timeout
+	}
+	return DefaultTimeout
+}
+
+var nameForm = regexp.MustCompile(`^[a-z0-9]+([a-z0-9@._-]*[a-z0-9])?$`)
+
+// Check reports the first thing wrong with the suite's own description: a
+// malformed or repeated name, a case that promises or does nothing.
+func (s Suite) Check() error {
+	if !nameForm.MatchString(s.Name) {
+		return fmt.Errorf("suite %q: name is not of the form %s", s.Name, nameForm)
+	}
+	seen := make(map[string]bool)
+	for _, c := range s.Cases {
+		switch {
+		case !nameForm.MatchString(c.Name):
+			return fmt.Errorf("case %s/%s: name is not of the form %s", s.Name, c.Name, nameForm)
+		case seen[c.Name]:
+			return fmt.Errorf("case %s/%s: there are two of that name", s.Name, c.Name)
+		case strings.TrimSpace(c.Doc) == "":
+			return fmt.Errorf("case %s/%s: Doc is empty: say what the kernel promises", s.Name, c.Name)
+		case c.Run == nil:
+			return fmt.Errorf("case %s/%s: Run is nil", s.Name, c.Name)
+		}
+		seen[c.Name] = true
+	}
+	return nil
+}
+
+// FullName is how a case is named outside its suite: "overlayfs/rename-file".
+func (s Suite) FullName(c Case) string { return s.Name + "/" + c.Name }
+
+// Find returns the case with the full name "suite/case".
+func Find(all []Suite, full string) (Suite, Case, bool) {
+	suite, name, _ := strings.Cut(full, "/")
+	for _, s := range all {
+		if s.Name != suite {
+			continue
+		}
+		for _, c := range s.Cases {
+			if c.Name == name {
+				return s, c, true
+			}
+		}
+	}
+	return Suite{}, Case{}, false
+}
+
+// MatchGlob reports whether a path.Match pattern names the case: by its full
+// name when the pattern has a slash, by its name alone when it has none.
+func (s Suite) MatchGlob(pattern string, c Case) (bool, error) {
+	if strings.Contains(pattern, "/") {
+		return path.Match(pattern, s.FullName(c))
+	}
+	return path.Match(pattern, c.Name)
+}
