@@ -39,15 +39,20 @@ type Event struct {
 	Text     string `json:"text,omitempty"`     // of Output and Kmsg
 	Dropped  int64  `json:"dropped,omitempty"`  // of Finish: bytes of output that were not sent
 	GuestNS  int64  `json:"guest_ns,omitempty"` // of Finish: duration by the guest's clock
+	Dirty    string `json:"dirty,omitempty"`    // of Finish, runner to agent: what the case left behind
 	Taint    uint64 `json:"taint,omitempty"`    // of Hello and Finish: /proc/sys/kernel/tainted
 	Level    int    `json:"level,omitempty"`    // of Kmsg: syslog severity, 0 to 7
 	Facility int    `json:"facility,omitempty"` // of Kmsg: 0 is the kernel itself
 	Seq      uint64 `json:"seq,omitempty"`      // of Kmsg: the record's number
 
 	// Hello.
-	Release string            `json:"release,omitempty"` // uname -r
-	Marks   []Mark            `json:"marks,omitempty"`   // where the guest's share of the boot went
-	Modules map[string]string `json:"modules,omitempty"` // module to what became of it: "loaded", or the error
+	Release     string            `json:"release,omitempty"`     // uname -r
+	Filesystems []string          `json:"filesystems,omitempty"` // of /proc/filesystems
+	Marks       []Mark            `json:"marks,omitempty"`       // where the guest's share of the boot went
+	Modules     map[string]string `json:"modules,omitempty"`     // module to what became of it: "loaded", or the error
+
+	// Run.
+	Alone bool `json:"alone,omitempty"` // the case wants a runner to itself
 
 	// Welcome.
 	Key     []byte `json:"key,omitempty"`     // KeySize bytes

@@ -79,7 +79,7 @@ func sum(key, data []byte) []byte {
 type scanner struct {
 	r       *bufio.Reader
 	key     []byte
-	skipped int64    // bytes that belonged to no frame
+	skipped int64 // bytes that belonged to no frame
 }
 
 func newScanner(r io.Reader, key []byte) *scanner {

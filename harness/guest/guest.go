@@ -1,0 +1,51 @@
+// Package guest is what runs inside a machine: the agent, which is /init, and
+// the runner, a child process in which cases run.
+//
+// Both are the program that links this package, started again under another
+// role (the environment variable RoleVar), so host and guest cannot drift apart.
+//
+// The agent keeps the one secret of a machine, the key of its event channel, and
+// never runs a case: a Go panic in init is a kernel panic. A runner gets cases
+// one by one over a socket of its own, in a PID and a mount namespace of its
+// own, so that the agent can neither be seen nor killed from a case, and so that
+// whatever a case leaves behind ends with its runner.
+//
+// The kernel may be any from 3.16 (2014) on: what a kernel may lack is tried,
+// never assumed.
+package guest
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/kernel-playground/kplay/suites"
+)
+
+// RoleVar is the environment variable that says which part of the guest this
+// process is; the kernel hands it from its command line to /init.
+const RoleVar = "KPLAY_GUEST"
+
+// ChannelVar names the environment variable that says which line to use:
+// "virtio", "uart", or empty for whichever the kernel knows.
+const ChannelVar = "KPLAY_CHANNEL"
+
+// The roles.
+const (
+	RoleAgent  = "agent"
+	roleRunner = "runner"
+)
+
+// Main plays the guest's part if this process is one, and then does not return.
+// On the host it returns at once. It belongs first in main or TestMain.
+func Main(all []suites.Suite) {
+	switch role := os.Getenv(RoleVar); {
+	case role == RoleAgent && os.Getpid() == 1:
+		runAgent()
+	case role == roleRunner:
+		if err := serveCases(all); err != nil {
+			fmt.Fprintln(os.Stderr, "kplay runner:", err)
+			os.Exit(3)
+		}
+		os.Exit(0)
+	}
+}

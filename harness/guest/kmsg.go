@@ -1,0 +1,122 @@
+package guest
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kernel-playground/kplay/harness/event"
+)
+
+// warning is the syslog severity up to which records of the boot are passed on;
+// the console shows the graver ones only.
+const warning = 4
+
+// A kernelLog passes the kernel's log on to the host, record by record.
+//
+// Only the kernel can write records of facility 0: what user space writes to
+// /dev/kmsg is given another one (kernel/printk/printk.c, devkmsg_write). So
+// the host believes those and no others.
+type kernelLog struct {
+	mu   sync.Mutex
+	fd   int
+	send func(event.Event) error
+	boot bool // the records read now are older than the agent's readiness
+	buf  [8192]byte
+}
+
+// openKernelLog passes on the graver records of the boot and then, in a
+// goroutine, every record as it is written. A kernel without /dev/kmsg (before
+// 3.5, or without CONFIG_PRINTK) leaves the console as the only witness.
+func openKernelLog(send func(event.Event) error) *kernelLog {
+	l := &kernelLog{send: send, boot: true}
+	var err error
+	l.fd, err = unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		l.fd = -1
+		return l
+	}
+	l.drain()
+	l.boot = false
+	go l.follow()
+	return l
+}
+
+func (l *kernelLog) follow() {
+	poll := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(poll, -1); err != nil && err != unix.EINTR {
+			return
+		}
+		l.drain()
+	}
+}
+
+// drain passes on every record that has been written so far.
+func (l *kernelLog) drain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.fd >= 0 {
+		n, err := unix.Read(l.fd, l.buf[:])
+		switch err {
+		case nil:
+			l.pass(l.buf[:n])
+		case unix.EPIPE, unix.EINTR: // records were overwritten before they were read
+		default:
+			return
+		}
+	}
+}
+
+func (l *kernelLog) pass(record []byte) {
+	e, ok := parseRecord(record)
+	if !ok || l.boot && e.Level > warning {
+		return
+	}
+	l.send(e)
+}
+
+// parseRecord reads "prio,seq,time_us,flags[,…];text\n KEY=value\n"
+// (Documentation/ABI/testing/dev-kmsg).
+func parseRecord(record []byte) (event.Event, bool) {
+	head, text, ok := bytes.Cut(record, []byte(";"))
+	fields := strings.SplitN(string(head), ",", 4)
+	if !ok || len(fields) < 3 {
+		return event.Event{}, false
+	}
+	prio, err1 := strconv.Atoi(fields[0])
+	seq, err2 := strconv.ParseUint(fields[1], 10, 64)
+	if err1 != nil || err2 != nil {
+		return event.Event{}, false
+	}
+	text, _, _ = bytes.Cut(text, []byte("\n"))
+	return event.Event{Kind: event.Kmsg, Level: prio & 7, Facility: prio >> 3, Seq: seq, Text: string(text)}, true
+}
+
+// consoleLoud has the kernel write everything to the console from now on, down
+// to debugging (syslog(2), SYSLOG_ACTION_CONSOLE_LEVEL).
+func consoleLoud() {
+	const consoleLevel, everything = 8, 8
+	unix.Syscall(unix.SYS_SYSLOG, consoleLevel, 0, everything)
+}
+
+func taint() uint64 {
+	b, err := os.ReadFile("/proc/sys/kernel/tainted")
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	return n
+}
+
+// showTasks has the kernel write its blocked tasks and what every processor is
+// doing to its log (Documentation/admin-guide/sysrq.rst).
+func showTasks() {
+	for _, key := range []string{"w", "l"} {
+		os.WriteFile("/proc/sysrq-trigger", []byte(key), 0)
+	}
+}

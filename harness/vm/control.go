@@ -1,0 +1,71 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/digitalocean/go-qemu/qmp"
+)
+
+// connect opens QEMU's control channel and follows its events.
+func (m *Machine) connect(path string) error {
+	monitor, err := qmp.NewSocketMonitor("unix", path, 5*time.Second)
+	if err != nil {
+		return fmt.Errorf("open the control channel: %w", err)
+	}
+	if err := monitor.Connect(); err != nil {
+		monitor.Disconnect()
+		return fmt.Errorf("greet QEMU on the control channel: %w", err)
+	}
+	m.Running = time.Now()
+	v := monitor.Version.QEMU
+	m.Version = fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Micro)
+	m.monitor = monitor
+	events, err := monitor.Events(context.Background())
+	if err != nil {
+		return fmt.Errorf("listen to QEMU's events: %w", err)
+	}
+	m.readers.Go(func() {
+		for e := range events {
+			m.note(e)
+		}
+	})
+	return nil
+}
+
+// note keeps the cause of the machine's end (QEMU QMP reference, SHUTDOWN and
+// STOP). A machine that stops without having been told to is one KVM could not
+// go on with.
+func (m *Machine) note(e qmp.Event) {
+	switch e.Event {
+	case "SHUTDOWN":
+		m.setCause(fmt.Sprint(e.Data["reason"]))
+	case "STOP":
+		m.setCause("internal-error")
+		m.Kill()
+	}
+}
+
+func (m *Machine) setCause(cause string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ending.Cause == "" {
+		m.ending.Cause = cause
+	}
+}
+
+// NMI sends every processor of the guest a non-maskable interrupt, which makes
+// a kernel that no longer listens to anything else say where it is, if it was
+// told to panic on one.
+func (m *Machine) NMI() error {
+	command, err := json.Marshal(qmp.Command{Execute: "inject-nmi"})
+	if err != nil {
+		return err
+	}
+	if _, err := m.monitor.Run(command); err != nil {
+		return fmt.Errorf("inject an NMI: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package vm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/digitalocean/go-qemu/qmp"
+	"golang.org/x/sys/unix"
+)
+
+// A Line is a connection to the agent. A lossy one can be written to and read
+// from by anything in the guest.
+type Line struct {
+	Name  string // "virtio-serial" or "second UART"
+	Lossy bool
+	net.Conn
+}
+
+// An Ending is how a machine's life ended.
+type Ending struct {
+	// Cause is QEMU's word for it: "guest-reset", "guest-shutdown",
+	// "guest-panic", "internal-error"; empty when Kill did it or QEMU died.
+	Cause  string
+	Killed bool
+	Stderr string        // what QEMU said, trimmed
+	Wall   time.Duration // from start to end
+	CPU    time.Duration // user and system time of the QEMU process
+}
+
+// A Machine is a running QEMU.
+type Machine struct {
+	Args    []string // QEMU's command line
+	Version string   // QEMU's version
+	Lines   []Line   // to the agent
+	Started time.Time
+	Running time.Time // when QEMU answered on its control channel
+
+	cmd     *exec.Cmd
+	monitor *qmp.SocketMonitor
+	stderr  bytes.Buffer
+	readers sync.WaitGroup // of the console and of QEMU's events
+
+	mu     sync.Mutex
+	ending Ending
+	done   chan struct{}
+}
+
+// Start starts a machine. It is killed when ctx ends. The error is a HostError.
+func Start(ctx context.Context, s Spec) (*Machine, error) {
+	if s.QEMU == "" {
+		path, err := Find()
+		if err != nil {
+			return nil, err
+		}
+		s.QEMU = path
+	}
+	m, err := start(s, true)
+	if err != nil && strings.Contains(err.Error(), "sandbox") {
+		m, err = start(s, false) // QEMU was built without seccomp
+	}
+	if err != nil {
+		return nil, &HostError{"start QEMU", err}
+	}
+	stop := context.AfterFunc(ctx, m.Kill)
+	go func() {
+		<-m.done
+		stop()
+	}()
+	return m, nil
+}
+
+func start(s Spec, sandboxed bool) (*Machine, error) {
+	dir, err := os.MkdirTemp("", "kplay-qmp-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the control socket: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	control, err := listen(dir + "/qmp")
+	if err != nil {
+		return nil, err
+	}
+	ours, theirs, err := pairs(3)
+	if err != nil {
+		control.Close()
+		return nil, err
+	}
+	m := &Machine{Started: time.Now(), done: make(chan struct{})}
+	m.cmd = exec.Command(s.QEMU, s.args(sandboxed)...)
+	m.cmd.Stderr = &m.stderr
+	m.cmd.ExtraFiles = append([]*os.File{s.Initrd, control}, theirs...)
+	m.Args = m.cmd.Args
+	err = spawn(m.cmd)
+	// QEMU has its own copies now, and its end must be seen as the end of them.
+	closeAll(append(theirs, control))
+	if err != nil {
+		for _, c := range ours {
+			c.Close()
+		}
+		return nil, err
+	}
+	m.attach(s, ours)
+	err = m.connect(dir + "/qmp")
+	go m.wait(ours)
+	if err != nil {
+		m.Kill()
+		<-m.done
+		if text := m.ending.Stderr; text != "" {
+			return nil, errors.New(text)
+		}
+		return nil, err
+	}
+	return m, nil
+}
+
+// listen makes a listening socket for QEMU to inherit, so that dialling the
+// path works before QEMU has come up.
+func listen(path string) (*os.File, error) {
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the control channel: %w", err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	defer l.Close()
+	return l.(*net.UnixListener).File()
+}
+
+// pairs makes n connections, and returns our ends and QEMU's.
+func pairs(n int) (ours []net.Conn, theirs []*os.File, err error) {
+	for range n {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, nil, fmt.Errorf("make a socket pair: %w", err)
+		}
+		mine := os.NewFile(uintptr(fds[0]), "socketpair")
+		conn, err := net.FileConn(mine)
+		mine.Close()
+		if err != nil {
+			return nil, nil, fmt.Errorf("make a socket pair: %w", err)
+		}
+		ours = append(ours, conn)
+		theirs = append(theirs, os.NewFile(uintptr(fds[1]), "socketpair"))
+	}
+	return ours, theirs, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// attach begins to read the console.
+func (m *Machine) attach(s Spec, ours []net.Conn) {
+	console, virtio, uart := ours[0], ours[1], ours[2]
+	if s.Channel != UART {
+		m.Lines = append(m.Lines, Line{"virtio-serial", false, virtio})
+	}
+	if s.Channel != Virtio {
+		m.Lines = append(m.Lines, Line{"second UART", true, uart})
+	}
+	m.readers.Go(func() { io.Copy(s.Console, console) })
+}
+
+func (m *Machine) wait(ours []net.Conn) {
+	m.cmd.Wait()
+	m.readers.Wait() // the last words come before the end
+	m.mu.Lock()
+	m.ending.Stderr = strings.TrimSpace(m.stderr.String())
+	m.ending.Wall = time.Since(m.Started)
+	if st := m.cmd.ProcessState; st != nil {
+		m.ending.CPU = st.UserTime() + st.SystemTime()
+	}
+	m.mu.Unlock()
+	for _, c := range ours {
+		c.Close()
+	}
+	close(m.done)
+}
+
+// Done is closed when QEMU has ended and its last words have been read.
+func (m *Machine) Done() <-chan struct{} { return m.done }
+
+// Ending says how the machine ended. It is complete once Done is closed.
+func (m *Machine) Ending() Ending {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ending
+}
+
+// Kill ends the machine at once. It may be called more than once.
+func (m *Machine) Kill() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.done:
+	default:
+		m.ending.Killed = m.ending.Cause == ""
+		m.cmd.Process.Kill()
+	}
+}
