@@ -59,6 +59,8 @@ type Run struct {
 	Cases    []Result  `json:"cases"`
 	// Failure is why the harness gave up; empty if it did not.
 	Failure string `json:"failure,omitempty"`
+	// Dir is where the run is stored; empty if it is not.
+	Dir string `json:"-"`
 }
 
 // A Build identifies the kernel under test.

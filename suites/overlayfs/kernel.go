@@ -1,0 +1,94 @@
+package overlayfs
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kernel-playground/kplay/suites"
+)
+
+// parameters names the module parameter that comes with an option (modinfo
+// overlay). Its file tells whether the kernel has the option.
+var parameters = map[string]string{
+	"redirect_dir": "redirect_dir", // 4.10
+	"index":        "index",        // 4.13
+	"nfs_export":   "nfs_export",   // 4.16
+	"xino":         "xino_auto",    // 4.17
+	"metacopy":     "metacopy",     // 4.19
+}
+
+// lacks reports whether the kernel is without a mount option: by the module
+// parameter, a witness other than the mount itself.
+func lacks(t *suites.T, option string) bool {
+	parameter, ok := parameters[option]
+	if !ok {
+		return false
+	}
+	if _, err := os.Stat("/sys/module/overlay"); err != nil {
+		t.Skip("no /sys/module/overlay to say which options this kernel has")
+	}
+	_, err := os.Stat("/sys/module/overlay/parameters/" + parameter)
+	return err != nil
+}
+
+// fsType is the name to mount by: "overlayfs" until the release candidates of
+// 3.18, "overlay" since (commit ef94b1864d1e).
+func fsType(t *suites.T) string {
+	known, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		t.Fatalf("read the known file systems: %v", err)
+	}
+	for _, name := range []string{"overlay", "overlayfs"} {
+		if slices.Contains(strings.Fields(string(known)), name) {
+			return name
+		}
+	}
+	t.Skip("this kernel has no overlayfs")
+	return ""
+}
+
+// manyLowers reports whether the kernel takes several lower layers, as it does
+// since 4.0. Before, the colon was a part of a path that is not there.
+func manyLowers(t *suites.T) bool {
+	dir := t.TempDir()
+	var paths []string
+	for _, name := range []string{"a", "b", "m"} {
+		path := filepath.Join(dir, name)
+		if err := os.Mkdir(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	if unix.Mount("overlay", paths[2], fsType(t), 0, "lowerdir="+paths[0]+":"+paths[1]) != nil {
+		return false
+	}
+	return unix.Unmount(paths[2], 0) == nil
+}
+
+// nobody is a user without privileges, and a group.
+const nobody = 1000
+
+// as calls f as an unprivileged user with the effective and the file system
+// identity of a thread of its own, which ends with f.
+func as(uid, gid int, f func() error) error {
+	done := make(chan error)
+	go func() {
+		// Never unlocked: the thread must not run anything else.
+		runtime.LockOSThread()
+		done <- func() error {
+			if _, _, e := unix.RawSyscall(unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid)); e != 0 {
+				return e
+			}
+			if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); e != 0 {
+				return e
+			}
+			return f()
+		}()
+	}()
+	return <-done
+}

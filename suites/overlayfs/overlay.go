@@ -1,0 +1,246 @@
+package overlayfs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kernel-playground/kplay/suites"
+)
+
+// An overlay is a mount under test with its layers, all on the tmpfs the case
+// is given. The zero number of upper layers makes it read-only.
+type overlay struct {
+	t       *suites.T
+	dir     string   // holds everything below
+	lowers  []string // topmost first
+	upper   string   // empty if there is none
+	work    string   // empty if there is none
+	merged  string   // the mount point
+	options []string
+	mounted bool
+	before  []tree // the lower layers at the first mount
+}
+
+// A part is a layer or an option of an overlay.
+type part func(*overlay)
+
+// lower is one more lower layer, below those already given.
+func lower(nodes ...node) part {
+	return func(o *overlay) {
+		layer := o.layer(fmt.Sprintf("lower%d", len(o.lowers)+1), nodes)
+		o.lowers = append(o.lowers, layer)
+	}
+}
+
+// upper is what the upper layer starts with; it is empty by default.
+func upper(nodes ...node) part {
+	return func(o *overlay) { o.upper = o.layer("upper", nodes) }
+}
+
+// readOnly leaves out the upper layer and the work directory.
+func readOnly(o *overlay) { o.upper, o.work = "", "" }
+
+// option adds a mount option. A case is skipped where the kernel lacks what it
+// turns on; one that is turned off is left out there.
+func option(text string) part {
+	return func(o *overlay) {
+		name, value, _ := strings.Cut(text, "=")
+		if lacks(o.t, name) {
+			if value == "off" {
+				return
+			}
+			o.t.Skipf("this kernel's overlayfs has no %s", name)
+		}
+		o.options = append(o.options, text)
+	}
+}
+
+// newOverlay makes the layers and mounts them. What must hold after every case
+// is checked when t ends.
+func newOverlay(t *suites.T, parts ...part) *overlay {
+	t.Helper()
+	o := layers(t, parts...)
+	o.do("mount the overlay", o.mount())
+	return o
+}
+
+// layers is newOverlay without the mount, for cases that do it themselves.
+func layers(t *suites.T, parts ...part) *overlay {
+	t.Helper()
+	umask := unix.Umask(0)
+	t.Cleanup(func() { unix.Umask(umask) })
+	o := &overlay{t: t, dir: t.TempDir()}
+	o.upper, o.work, o.merged = o.layer("upper", nil), o.layer("work", nil), o.layer("merged", nil)
+	for _, p := range parts {
+		p(o)
+	}
+	for _, l := range o.lowers {
+		o.before = append(o.before, o.read(l))
+	}
+	t.Cleanup(o.checkInvariants)
+	return o
+}
+
+// layer makes the directory of a layer with nodes in it. One that is there
+// already is made anew.
+func (o *overlay) layer(name string, nodes []node) string {
+	o.t.Helper()
+	o.do("make way for a layer", os.RemoveAll(filepath.Join(o.dir, name)))
+	o.do("make a layer", dir(name, nodes...).make(o.dir))
+	return filepath.Join(o.dir, name)
+}
+
+func (o *overlay) mount() error {
+	err := unix.Mount("overlay", o.merged, fsType(o.t), 0, o.data())
+	if errors.Is(err, unix.ENOENT) && len(o.lowers) > 1 && !manyLowers(o.t) {
+		o.t.Skip("this kernel's overlayfs takes one lower layer only")
+	}
+	o.mounted = err == nil
+	return err
+}
+
+// data is the option string of mount(2).
+func (o *overlay) data() string {
+	opts := []string{"lowerdir=" + strings.Join(o.lowers, ":")}
+	if o.upper != "" {
+		opts = append(opts, "upperdir="+o.upper, "workdir="+o.work)
+	}
+	return strings.Join(append(opts, o.options...), ",")
+}
+
+func (o *overlay) unmount() {
+	o.t.Helper()
+	o.do("unmount the overlay", unix.Unmount(o.merged, 0))
+	o.mounted = false
+}
+
+// at is the path of a name in the overlay.
+func (o *overlay) at(name string) string { return join(o.merged, name) }
+
+// inUpper is the path of a name in the upper layer itself.
+func (o *overlay) inUpper(name string) string { return join(o.upper, name) }
+
+// inLower is the path of a name in the topmost lower layer itself.
+func (o *overlay) inLower(name string) string { return join(o.lowers[0], name) }
+
+// join keeps a trailing slash, which filepath.Join drops.
+func join(dir, name string) string { return dir + "/" + name }
+
+// do ends the case if the deed went wrong.
+func (o *overlay) do(deed string, err error) {
+	o.t.Helper()
+	if err != nil {
+		o.t.Fatalf("%s: %v", deed, err)
+	}
+}
+
+// refused wants the deed refused with one of the errors.
+func (o *overlay) refused(deed string, err error, want ...unix.Errno) {
+	o.t.Helper()
+	if !slices.ContainsFunc(want, func(w unix.Errno) bool { return errors.Is(err, w) }) {
+		o.t.Errorf("%s: %v, want %v", deed, err, want)
+	}
+}
+
+// A view is one way of coming to what the overlay shows: what the caches hold
+// must not tell.
+type view string
+
+const (
+	warm    view = "warm"              // as the case left it
+	dropped view = "caches dropped"    // still mounted
+	cold    view = "after mount cycle" // unmounted, and mounted again
+)
+
+// everyView calls check in each view in turn. The overlay stays mounted anew.
+func (o *overlay) everyView(check func(view)) {
+	o.t.Helper()
+	check(warm)
+	o.dropCaches()
+	check(dropped)
+	o.remount()
+	check(cold)
+}
+
+// remount unmounts the overlay and mounts it again with cold caches.
+func (o *overlay) remount() {
+	o.t.Helper()
+	o.unmount()
+	o.dropCaches()
+	o.do("mount the overlay again", o.mount())
+}
+
+// dropCaches frees the dentries and inodes nobody uses
+// (Documentation/admin-guide/sysctl/vm.rst, drop_caches).
+func (o *overlay) dropCaches() {
+	o.t.Helper()
+	o.do("drop caches", os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0))
+}
+
+// shows wants the overlay to show nodes and nothing else, in every view.
+func (o *overlay) shows(nodes ...node) {
+	o.t.Helper()
+	o.everyView(func(v view) { o.compare(string(v), o.merged, nodes) })
+}
+
+// upperHolds wants nodes and nothing else in the upper layer itself.
+func (o *overlay) upperHolds(nodes ...node) {
+	o.t.Helper()
+	o.compare("upper layer", o.upper, nodes)
+}
+
+func (o *overlay) compare(where, root string, want []node) {
+	o.t.Helper()
+	tr, err := readTree(root)
+	if err != nil {
+		o.t.Errorf("%s: %v", where, err)
+		return
+	}
+	for _, line := range tr.differences(want) {
+		o.t.Errorf("%s: %s", where, line)
+	}
+}
+
+func (o *overlay) read(root string) tree {
+	o.t.Helper()
+	tr, err := readTree(root)
+	o.do("read a layer", err)
+	return tr
+}
+
+// stat is lstat(2) of a name in the overlay.
+func (o *overlay) stat(name string) (st unix.Stat_t) {
+	o.t.Helper()
+	o.do("lstat "+name, unix.Lstat(o.at(name), &st))
+	return st
+}
+
+// open opens a name in the overlay until the case ends, or close is called.
+func (o *overlay) open(name string, flags int) int {
+	o.t.Helper()
+	fd, err := unix.Open(o.at(name), flags|unix.O_CLOEXEC, 0o644)
+	o.do("open "+name, err)
+	return fd
+}
+
+// write replaces the content of a name in the overlay.
+func (o *overlay) write(name, text string) {
+	o.t.Helper()
+	o.do("write "+name, os.WriteFile(o.at(name), []byte(text), 0o644))
+}
+
+// long is a text of n bytes no two parts of which are alike.
+func long(n int) string {
+	var b bytes.Buffer
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, "%08x\n", i*2654435761)
+	}
+	return b.String()[:n]
+}

@@ -1,0 +1,27 @@
+// Package overlayfs holds the cases for the overlay file system: what its own
+// documentation, the system calls' manual pages and POSIX promise of a mount
+// that merges directories.
+//
+// "overlayfs.rst" in a case's Doc is Documentation/filesystems/overlayfs.rst of
+// the kernel sources.
+package overlayfs
+
+import (
+	"slices"
+
+	"github.com/kernel-playground/kplay/suites"
+)
+
+// Suite returns the cases.
+func Suite() suites.Suite {
+	return suites.Suite{
+		Name:    "overlayfs",
+		Doc:     "Does the overlay file system merge, copy up and hide as it promises?",
+		Feature: "overlayfs",
+		Modules: []string{"overlay"},
+		Cases: slices.Concat(
+			openingCases(),
+			callCases(),
+		),
+	}
+}
