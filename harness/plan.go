@@ -30,6 +30,7 @@ type Plan struct {
 	CPUs     int               // 0 means DefaultCPUs
 	Timeout  time.Duration     // of every case, by the host's clock; 0 means its own, stretched as the guest is slow
 	Upstream string            // overrides what the build says, as "v6.18-rc5"
+	Profile  bool              // have the guest tell more of where its boot's time went
 	Cache    string            // directory for what can be made again
 	Results  string            // directory to save the run in; empty means not to save it
 	Args     []string          // the command line, for the record

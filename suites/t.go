@@ -51,13 +51,14 @@ type T struct {
 func (c Case) Execute(dir string, out func(line string)) Outcome {
 	t := &T{name: c.Name, dir: dir, out: out}
 	begin := time.Now()
-	done := make(chan struct{})
+	done, returned := make(chan struct{}), false
 	// A goroutine of its own, so that FailNow can end it by Goexit.
 	go func() {
 		defer close(done)
 		defer t.runCleanups()
 		defer t.recoverPanic()
 		c.Run(t)
+		returned = true
 	}()
 	<-done
 	o := Outcome{Status: Pass, Reason: t.reason, Duration: time.Since(begin)}
@@ -66,6 +67,8 @@ func (c Case) Execute(dir string, out func(line string)) Outcome {
 		o.Status = Fail
 	case t.skipped:
 		o.Status = Skip
+	case !returned:
+		o.Status, o.Reason = Fail, "the case's goroutine ended before its function returned"
 	}
 	return o
 }

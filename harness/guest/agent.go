@@ -40,7 +40,8 @@ func (a *agent) live() error {
 	// A case may signal every process it can see. Not signal.Ignore: children
 	// would inherit it.
 	signal.Notify(make(chan os.Signal, 1))
-	a.mark("agent")
+	a.marks = append(a.marks, event.Mark{Name: "kernel", NS: started})
+	a.mark("agent start")
 	if err := mountAll(); err != nil {
 		return err
 	}
@@ -48,10 +49,14 @@ func (a *agent) live() error {
 	os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0)
 	a.mods = loadModules()
 	a.mark("modules")
+	if os.Getenv(ProfileVar) != "" {
+		a.marks = splitKernel(a.marks)
+	}
 	line, lossy, err := openLine(os.Getenv(ChannelVar))
 	if err != nil {
 		return err
 	}
+	a.mark("line")
 	a.conn = event.NewConn(line, nil, lossy)
 	if err := a.greet(); err != nil {
 		return err
@@ -82,7 +87,7 @@ func (a *agent) greet() error {
 	setClock(welcome.WallNS)
 	addEntropy(welcome.Entropy)
 	Calibrate()
-	a.mark("channel")
+	a.mark("hello")
 	if err := a.conn.Send(a.hello()); err != nil {
 		return err
 	}

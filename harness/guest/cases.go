@@ -28,8 +28,12 @@ func (a *agent) runCases() {
 				continue
 			}
 		}
+		a.log.killedForMemory()
 		a.conn.Send(event.Event{Kind: event.Start, Case: e.Case})
 		finish := r.run(e)
+		if a.log.killedForMemory() && r.ended() {
+			finish.Reason += ": the kernel ran out of memory"
+		}
 		if finish.Dirty != "" || finish.Status == "fail" || e.Alone || r.ended() {
 			r.end()
 			r = nil

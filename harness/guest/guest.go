@@ -29,6 +29,13 @@ const RoleVar = "KPLAY_GUEST"
 // "virtio", "uart", or empty for whichever the kernel knows.
 const ChannelVar = "KPLAY_CHANNEL"
 
+// ProfileVar names the environment variable that has the guest tell how long
+// the kernel took to unpack the initramfs.
+const ProfileVar = "KPLAY_PROFILE"
+
+// InGuestVar names the environment variable that every process of a guest has.
+const InGuestVar = "KPLAY_IN_GUEST"
+
 // The roles.
 const (
 	RoleAgent  = "agent"

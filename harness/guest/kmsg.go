@@ -3,6 +3,7 @@ package guest
 import (
 	"bytes"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ type kernelLog struct {
 	fd   int
 	send func(event.Event) error
 	boot bool // the records read now are older than the agent's readiness
+	oom  bool // the kernel killed a process for want of memory since this was reset
 	buf  [8192]byte
 }
 
@@ -77,7 +79,22 @@ func (l *kernelLog) pass(record []byte) {
 	if !ok || l.boot && e.Level > warning {
 		return
 	}
+	l.oom = l.oom || e.Facility == 0 && oomKill.MatchString(e.Text)
 	l.send(e)
+}
+
+// oomKill is how the kernel says so (mm/oom_kill.c), since 3.16.
+var oomKill = regexp.MustCompile(`^(Memory cgroup out|Out) of memory.*: Kill`)
+
+// killedForMemory says whether the kernel killed a process for want of memory
+// since it was last asked.
+func (l *kernelLog) killedForMemory() bool {
+	l.drain()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was := l.oom
+	l.oom = false
+	return was
 }
 
 // parseRecord reads "prio,seq,time_us,flags[,…];text\n KEY=value\n"

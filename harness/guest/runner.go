@@ -60,7 +60,7 @@ func launch(send func(event.Event) error, flags uintptr) (*runner, error) {
 	r := &runner{sock: sock, output: out, finished: make(chan event.Event, 1), exited: make(chan struct{})}
 	r.cmd = exec.Command("/proc/self/exe")
 	r.cmd.Args = []string{"kplay-runner"}
-	r.cmd.Env = []string{RoleVar + "=" + roleRunner, "PATH=/bin", "HOME=/tmp"}
+	r.cmd.Env = []string{RoleVar + "=" + roleRunner, InGuestVar + "=1", "PATH=/bin", "HOME=/tmp"}
 	r.cmd.Stdout, r.cmd.Stderr = outW, outW
 	r.cmd.ExtraFiles = []*os.File{theirs}
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -21,6 +22,7 @@ const caseDir = "/tmp/case"
 // serveCases is the life of a runner: it runs the cases the agent names until
 // the agent closes the socket or kills it.
 func serveCases(all []suites.Suite) error {
+	os.Unsetenv(RoleVar) // a program a case starts is no runner
 	unix.CloseOnExec(socketFD)
 	conn := event.NewConn(os.NewFile(socketFD, "agent"), nil, false)
 	welcome, err := conn.Recv()
@@ -83,6 +85,7 @@ type stock struct {
 	mounts    []byte
 	files     int
 	processes int
+	routines  int
 	umask     int
 	uid       int
 }
@@ -92,6 +95,7 @@ func takeStock() stock {
 	s.mounts, _ = os.ReadFile("/proc/self/mountinfo")
 	s.files = entries("/proc/self/fd", func(string) bool { return true })
 	s.processes = entries("/proc", func(name string) bool { return name[0] >= '1' && name[0] <= '9' })
+	s.routines = runtime.NumGoroutine()
 	s.umask = unix.Umask(0o022)
 	s.uid = os.Geteuid()
 	return s
@@ -126,6 +130,8 @@ func (s stock) leftBehind(now stock, unmount error) string {
 		return "open files"
 	case s.processes != now.processes:
 		return "processes"
+	case s.routines < now.routines:
+		return "goroutines"
 	case s.umask != now.umask:
 		return "a umask"
 	case s.uid != now.uid:

@@ -62,7 +62,7 @@ func (tr tree) fingerprint(path string) string {
 var temporary = regexp.MustCompile(`^#[0-9a-f]+$`)
 
 // checkWork wants nothing left in the work directory but one whiteout, which
-// the kernel keeps to make others by linking it (commit c21c839b8448).
+// the kernel keeps since 5.8 to make others by linking it (ovl_whiteout).
 func (o *overlay) checkWork() {
 	for _, sub := range []string{"work", "index"} {
 		kept := 0

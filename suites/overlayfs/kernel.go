@@ -37,7 +37,7 @@ func lacks(t *suites.T, option string) bool {
 }
 
 // fsType is the name to mount by: "overlayfs" until the release candidates of
-// 3.18, "overlay" since (commit ef94b1864d1e).
+// 3.18, "overlay" since.
 func fsType(t *suites.T) string {
 	known, err := os.ReadFile("/proc/filesystems")
 	if err != nil {
@@ -52,9 +52,9 @@ func fsType(t *suites.T) string {
 	return ""
 }
 
-// manyLowers reports whether the kernel takes several lower layers, as it does
+// severalLowers reports whether the kernel takes several lower layers, as it does
 // since 4.0. Before, the colon was a part of a path that is not there.
-func manyLowers(t *suites.T) bool {
+func severalLowers(t *suites.T) bool {
 	dir := t.TempDir()
 	var paths []string
 	for _, name := range []string{"a", "b", "m"} {

@@ -81,11 +81,20 @@ func layers(t *suites.T, parts ...part) *overlay {
 	for _, p := range parts {
 		p(o)
 	}
-	for _, l := range o.lowers {
-		o.before = append(o.before, o.read(l))
-	}
+	o.remember()
 	t.Cleanup(o.checkInvariants)
 	return o
+}
+
+// remember takes the lower layers as they are for what they have to stay.
+func (o *overlay) remember() {
+	o.t.Helper()
+	o.before = nil
+	for _, l := range o.lowers {
+		tr, err := readTree(l)
+		o.do("read a lower layer", err)
+		o.before = append(o.before, tr)
+	}
 }
 
 // layer makes the directory of a layer with nodes in it. One that is there
@@ -99,7 +108,7 @@ func (o *overlay) layer(name string, nodes []node) string {
 
 func (o *overlay) mount() error {
 	err := unix.Mount("overlay", o.merged, fsType(o.t), 0, o.data())
-	if errors.Is(err, unix.ENOENT) && len(o.lowers) > 1 && !manyLowers(o.t) {
+	if errors.Is(err, unix.ENOENT) && len(o.lowers) > 1 && !severalLowers(o.t) {
 		o.t.Skip("this kernel's overlayfs takes one lower layer only")
 	}
 	o.mounted = err == nil
@@ -206,34 +215,6 @@ func (o *overlay) compare(where, root string, want []node) {
 	for _, line := range tr.differences(want) {
 		o.t.Errorf("%s: %s", where, line)
 	}
-}
-
-func (o *overlay) read(root string) tree {
-	o.t.Helper()
-	tr, err := readTree(root)
-	o.do("read a layer", err)
-	return tr
-}
-
-// stat is lstat(2) of a name in the overlay.
-func (o *overlay) stat(name string) (st unix.Stat_t) {
-	o.t.Helper()
-	o.do("lstat "+name, unix.Lstat(o.at(name), &st))
-	return st
-}
-
-// open opens a name in the overlay until the case ends, or close is called.
-func (o *overlay) open(name string, flags int) int {
-	o.t.Helper()
-	fd, err := unix.Open(o.at(name), flags|unix.O_CLOEXEC, 0o644)
-	o.do("open "+name, err)
-	return fd
-}
-
-// write replaces the content of a name in the overlay.
-func (o *overlay) write(name, text string) {
-	o.t.Helper()
-	o.do("write "+name, os.WriteFile(o.at(name), []byte(text), 0o644))
 }
 
 // long is a text of n bytes no two parts of which are alike.

@@ -43,7 +43,8 @@ var (
 )
 
 // traps are the cases that have the kernel complain about itself. They load
-// modules, which taints the kernel.
+// modules, which taints the kernel. One that must fail or crash although it
+// says that it passed has a child process die in its place.
 var traps = []ending{
 	{suites.Case{
 		Name: "warn",
@@ -93,7 +94,8 @@ var traps = []ending{
 	}, Expectation{"PASS", ""}},
 }
 
-// load has the kernel run the module's code in this thread.
+// load has the kernel run the module's code in this thread, and expects it to
+// return as ret does, if at all.
 func load(t *suites.T, m tinymod.Module) {
 	t.Helper()
 	if err := build(t, m).Load(); !errors.Is(err, unix.ECANCELED) {
@@ -133,6 +135,9 @@ func build(t *suites.T, m tinymod.Module) *tinymod.File {
 	return f
 }
 
+// forkAndLoad forks without the Go runtime's knowledge, so the child makes raw
+// system calls only; if the code returns, it exits with the errno.
+//
 //go:norace
 //go:nosplit
 func forkAndLoad(fd int, args *byte) (int, error) {

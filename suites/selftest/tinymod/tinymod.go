@@ -101,6 +101,11 @@ func (m Module) write(object []byte) (*File, error) {
 // Load has the kernel load the module, and so run its code. The error wraps the
 // errno that the code returned in EAX, if it was negative; such a module is gone
 // again.
+//
+// A kernel that died in a module's code should load no more of them: since
+// Linux 6.5 the dead task's stack stays in the list of loads under way
+// (kernel/module/main.c, idempotent_init_module), and the next load may follow
+// it.
 func (f *File) Load() error {
 	if err := unix.FinitModule(f.fd, "", waived); err != nil {
 		return fmt.Errorf("load module %s: %w", f.name, err)

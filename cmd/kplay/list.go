@@ -1,0 +1,70 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kernel-playground/kplay/suites"
+	"github.com/kernel-playground/kplay/suites/all"
+)
+
+func newList() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "list [GLOB]", Short: "Show the suites, their cases, and what each promises", Args: between(0, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			chosen := all.Suites()
+			if len(args) == 1 {
+				var err error
+				if chosen, err = choose(chosen, nil, args); err != nil {
+					return err
+				}
+			}
+			if asJSON {
+				return listJSON(c.OutOrStdout(), chosen)
+			}
+			return list(c.OutOrStdout(), chosen)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	return c
+}
+
+func list(w io.Writer, chosen []suites.Suite) error {
+	for _, s := range chosen {
+		when := ""
+		if s.OnDemand {
+			when = ", only when named"
+		}
+		fmt.Fprintf(w, "%s: %s (%d cases%s)\n", s.Name, s.Doc, len(s.Cases), when)
+		for _, c := range s.Cases {
+			if _, err := fmt.Fprintf(w, "  %s\n      %s\n", s.FullName(c), c.Doc); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// A listed case, for machines.
+type listed struct {
+	Name      string `json:"name"`
+	Doc       string `json:"doc"`
+	TimeoutNS int64  `json:"timeout_ns"`
+	OnDemand  bool   `json:"on_demand,omitempty"`
+}
+
+func listJSON(w io.Writer, chosen []suites.Suite) error {
+	cases := []listed{}
+	for _, s := range chosen {
+		for _, c := range s.Cases {
+			cases = append(cases, listed{s.FullName(c), c.Doc, c.Deadline().Nanoseconds(), s.OnDemand})
+		}
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(cases)
+}
