@@ -49,7 +49,7 @@ func (l *layer) addAgent(host string) error {
 
 // An agent is an executable as the kernel needs it: cut after its last segment,
 // with no mention of sections. Symbols and debug information lie behind the
-// segments in what linkers write and are half of a Go program.
+// segments in what linkers write and are a third of a Go program.
 type agent struct {
 	file    io.ReaderAt
 	head    [elfHeaderSize]byte // put in place of the file's own

@@ -181,6 +181,8 @@ func TestVmlinuxByManyAtOnce(t *testing.T) {
 	assert.Equal(t, files(t, cache), 1)
 }
 
+// FuzzVmlinux wants -fuzzminimizetime=1x: which code the decoders' goroutines
+// reach differs from run to run, which the minimizer never gets over.
 func FuzzVmlinux(f *testing.F) {
 	for method := range compressors {
 		f.Add(fakeBzImage(f, fakeELF(elf.PT_NOTE, notes), method))

@@ -7,14 +7,21 @@ import (
 	"github.com/kernel-playground/kplay/suites"
 )
 
+// layerCases stack several layers: the first that has a name decides what it is,
+// and directories go on until a whiteout, an opaque directory or another type.
 var layerCases = []suites.Case{
-	{Name: "layers-topmost-wins", Doc: "Of a name in several lower layers the topmost, the first given, is seen (overlayfs.rst, multiple lower layers).",
+	{
+		Name: "layers-topmost-wins",
+		Doc:  "Of a name in several lower layers the topmost, the first given, is seen (overlayfs.rst, multiple lower layers).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(file("a", "1")), lower(file("a", "2"), file("b", "2")), lower(file("a", "3"), file("b", "3"), file("c", "3")))
 			o.shows(file("a", "1"), file("b", "2"), file("c", "3"))
 			o.upperHolds()
-		}},
-	{Name: "layers-copy-up-from-each", Doc: "A file is copied up from whatever layer it is in, with the attributes it has there (overlayfs.rst, multiple lower layers).",
+		},
+	},
+	{
+		Name: "layers-copy-up-from-each",
+		Doc:  "A file is copied up from whatever layer it is in, with the attributes it has there (overlayfs.rst, multiple lower layers).",
 		Run: func(t *suites.T) {
 			var parts []part
 			var want []node
@@ -29,8 +36,11 @@ var layerCases = []suites.Case{
 			}
 			o.shows(want...)
 			o.upperHolds(want...)
-		}},
-	{Name: "layers-remove-from-each", Doc: "A name removed stays removed, whatever layer it was in (overlayfs.rst, multiple lower layers).",
+		},
+	},
+	{
+		Name: "layers-remove-from-each",
+		Doc:  "A name removed stays removed, whatever layer it was in (overlayfs.rst, multiple lower layers).",
 		Run: func(t *suites.T) {
 			var parts []part
 			for i := range 5 {
@@ -42,18 +52,36 @@ var layerCases = []suites.Case{
 			}
 			o.unlink("d/all")
 			o.shows(dir("d"))
-		}},
-	{Name: "layers-opaque-at-each", Doc: "An opaque directory hides all layers below it and none above, at whatever height it is (overlayfs.rst, multiple lower layers).",
-		Run: func(t *suites.T) { atEachHeight(t, func(n node) node { return n.opaque() }, true) }},
-	{Name: "layers-whiteout-at-each", Doc: "A whiteout hides all layers below it and none above, at whatever height it is (overlayfs.rst, multiple lower layers).",
-		Run: func(t *suites.T) { atEachHeight(t, func(node) node { return whiteout("d") }, false) }},
-	{Name: "layers-many", Doc: "A directory merges the files of sixty layers (overlayfs.rst, multiple lower layers).",
-		Run: manyLayers},
-	{Name: "layers-upper-becomes-lower", Doc: "What an upper layer says holds when it is a lower layer of another overlay (overlayfs.rst, multiple lower layers).",
-		Run: rotate},
-	{Name: "layers-shared-lower", Doc: "Overlays that share a lower layer do not see each other's changes (overlayfs.rst, sharing and copying layers).",
-		Run: sharedLower},
-	{Name: "layers-changed-offline", Doc: "What is changed in the upper layer between two mounts shows in the second (overlayfs.rst, changes to underlying filesystems).",
+		},
+	},
+	{
+		Name: "layers-opaque-at-each",
+		Doc:  "An opaque directory hides all layers below it and none above, at whatever height it is (overlayfs.rst, multiple lower layers).",
+		Run:  func(t *suites.T) { atEachHeight(t, func(n node) node { return n.opaque() }, true) },
+	},
+	{
+		Name: "layers-whiteout-at-each",
+		Doc:  "A whiteout hides all layers below it and none above, at whatever height it is (overlayfs.rst, multiple lower layers).",
+		Run:  func(t *suites.T) { atEachHeight(t, func(node) node { return whiteout("d") }, false) },
+	},
+	{
+		Name: "layers-many",
+		Doc:  "A directory merges the files of sixty layers (overlayfs.rst, multiple lower layers).",
+		Run:  manyLayers,
+	},
+	{
+		Name: "layers-upper-becomes-lower",
+		Doc:  "What an upper layer says holds when it is a lower layer of another overlay (overlayfs.rst, multiple lower layers).",
+		Run:  rotate,
+	},
+	{
+		Name: "layers-shared-lower",
+		Doc:  "Overlays that share a lower layer do not see each other's changes (overlayfs.rst, sharing and copying layers).",
+		Run:  sharedLower,
+	},
+	{
+		Name: "layers-changed-offline",
+		Doc:  "What is changed in the upper layer between two mounts shows in the second (overlayfs.rst, changes to underlying filesystems).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(file("a", "lower"), file("b", "lower")))
 			o.write("a", "changed")
@@ -62,7 +90,8 @@ var layerCases = []suites.Case{
 			o.do("add to the upper layer", whiteout("b").make(o.upper))
 			o.do("mount the overlay again", o.mount())
 			o.shows(file("a", "offline"))
-		}},
+		},
+	},
 }
 
 // heights is how many layers atEachHeight stacks.

@@ -3,7 +3,7 @@
 // that merges directories.
 //
 // "overlayfs.rst" in a case's Doc is Documentation/filesystems/overlayfs.rst of
-// the kernel sources.
+// the kernel sources, and source files are named as they are in 6.1.
 package overlayfs
 
 import (
@@ -20,22 +20,28 @@ func Suite() suites.Suite {
 		Feature: "overlayfs",
 		Modules: []string{"overlay"},
 		Cases: slices.Concat(
+			refusalCases(),
+			mountCases,
+			lookupCases,
+			layerCases,
+			whiteoutCases,
+			createCases,
+			creationCases(),
+			opaqueCases,
+			openingCases(),
+			callCases(),
 			keepsakeCases(),
 			preserveCases,
-			readdirCases,
-			layerCases,
-			readonlyCases,
 			renameCases(),
 			exchangeCases(),
 			noreplaceCases(),
+			renameFileCases,
 			renameDirCases,
 			redirectCases,
-			lookupCases,
-			opaqueCases,
-			whiteoutCases,
-			creationCases(),
-			openingCases(),
-			callCases(),
+			readdirCases,
+			linkCases,
+			xattrCases,
+			readonlyCases,
 		),
 	}
 }

@@ -74,55 +74,79 @@ func (k keepsake) run(t *suites.T) {
 	o.upperHolds(parent.old())
 }
 
+// preserveCases are the attributes that a table of keepsakes does not do for.
 var preserveCases = []suites.Case{
-	{Name: "keep-holes", Doc: "A file with holes is copied up with all its data in place (overlayfs.rst, non-directories).",
-		Run: keepHoles},
-	{Name: "keep-set-id-on-utimes", Doc: "Copying up for a change of times keeps set-user-ID and set-group-ID (inode(7)).",
+	{
+		Name: "keep-holes",
+		Doc:  "A file with holes is copied up with all its data in place (overlayfs.rst, non-directories).",
+		Run:  keepHoles,
+	},
+	{
+		Name: "keep-set-id-on-utimes",
+		Doc:  "Copying up for a change of times keeps set-user-ID and set-group-ID (inode(7)).",
 		Run: func(t *suites.T) {
 			n := file("a", "text").perm(0o6755)
 			o := newOverlay(t, lower(n))
 			o.do("set the times", setTimes(o.at("a"), stamp.Add(time.Hour)))
 			o.shows(n.changed(stamp.Add(time.Hour)))
 			o.upperHolds(n)
-		}},
-	{Name: "drop-set-id-on-write-by-another", Doc: "A write without privilege to a set-user-ID file clears set-user-ID and set-group-ID (inode(7)).",
+		},
+	},
+	{
+		Name: "drop-set-id-on-write-by-another",
+		Doc:  "A write without privilege to a set-user-ID file clears set-user-ID and set-group-ID (inode(7)).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(file("a", "text").perm(0o6777)))
 			o.do("write as another user", as(nobody, nobody, func() error {
 				return withFd(unix.O_WRONLY, func(fd int) error { return writeAll(fd, "T") })(o.at("a"))
 			}))
 			o.shows(file("a", "Text").perm(0o777))
-		}},
-	{Name: "drop-set-id-on-chown", Doc: "A change of owner clears set-user-ID and set-group-ID (chown(2)).",
+		},
+	},
+	{
+		Name: "drop-set-id-on-chown",
+		Doc:  "A change of owner clears set-user-ID and set-group-ID (chown(2)).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(file("a", "text").perm(0o6755)))
 			o.do("chown", unix.Chown(o.at("a"), 5, 6))
 			o.shows(file("a", "text").perm(0o755).owned(5, 6).old())
-		}},
-	{Name: "keep-capability-on-chmod", Doc: "Copying up keeps a file's capabilities (capabilities(7)).",
+		},
+	},
+	{
+		Name: "keep-capability-on-chmod",
+		Doc:  "Copying up keeps a file's capabilities (capabilities(7)).",
 		Run: func(t *suites.T) {
 			n := file("a", "text").xattr(capability, netRaw())
 			o := newOverlay(t, lower(n))
 			o.chmod("a", 0o711)
 			o.shows(n.perm(0o711))
-		}},
-	{Name: "keep-capability-on-open", Doc: "Opening for writing, without a write, keeps a file's capabilities (capabilities(7)).",
+		},
+	},
+	{
+		Name: "keep-capability-on-open",
+		Doc:  "Opening for writing, without a write, keeps a file's capabilities (capabilities(7)).",
 		Run: func(t *suites.T) {
 			n := file("a", "text").xattr(capability, netRaw())
 			o := newOverlay(t, lower(n))
 			unix.Close(o.open("a", unix.O_WRONLY))
 			o.shows(n)
 			o.upperHolds(n)
-		}},
-	{Name: "drop-capability-on-write", Doc: "A write takes a file's capabilities away (capabilities(7)).",
+		},
+	},
+	{
+		Name: "drop-capability-on-write",
+		Doc:  "A write takes a file's capabilities away (capabilities(7)).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(file("a", "text").xattr(capability, netRaw())))
 			o.do("write", withFd(unix.O_WRONLY, func(fd int) error { return writeAll(fd, "T") })(o.at("a")))
 			if _, err := getXattr(o.at("a"), capability); !errors.Is(err, unix.ENODATA) {
 				t.Errorf("%s after a write: %v, want ENODATA", capability, err)
 			}
-		}},
-	{Name: "keep-atime", Doc: "Copying up keeps the time of last access (overlayfs.rst, non-directories).",
+		},
+	},
+	{
+		Name: "keep-atime",
+		Doc:  "Copying up keeps the time of last access (overlayfs.rst, non-directories).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(file("a", "text")))
 			o.chmod("a", 0o600)
@@ -131,18 +155,27 @@ var preserveCases = []suites.Case{
 			if got := time.Unix(st.Atim.Unix()); !got.Equal(stamp) {
 				t.Errorf("atime is %v, want %v", got.UTC(), stamp.UTC())
 			}
-		}},
-	{Name: "keep-parents-of-created", Doc: "Making a file in a lower directory copies that and the ones above it up, and no sibling (overlayfs.rst, non-directories).",
+		},
+	},
+	{
+		Name: "keep-parents-of-created",
+		Doc:  "Making a file in a lower directory copies that and the ones above it up, and no sibling (overlayfs.rst, non-directories).",
 		Run: func(t *suites.T) {
 			inner := dir("e", file("a", "")).perm(0o750).owned(3, 4)
 			o := newOverlay(t, lower(dir("d", inner, file("b", "")).perm(0o700).owned(1, 2)))
 			o.write("d/e/new", "new")
 			copied := dir("e", file("new", "new")).perm(0o750).owned(3, 4)
 			o.upperHolds(dir("d", copied).perm(0o700).owned(1, 2).old())
-		}},
-	{Name: "read-only-descriptor-sees-copied-up", Doc: "A file open for reading before it was copied up reads what is written to it after (overlayfs.rst, non-standard behavior, since 4.19).",
-		Run: readOnlyDescriptor},
-	{Name: "write-to-two-descriptors", Doc: "What one descriptor writes the other reads at once, with the file's new size (read(2)).",
+		},
+	},
+	{
+		Name: "read-only-descriptor-sees-copied-up",
+		Doc:  "A file open for reading before it was copied up reads what is written to it after (overlayfs.rst, non-standard behavior, since 4.19).",
+		Run:  readOnlyDescriptor,
+	},
+	{
+		Name: "write-to-two-descriptors",
+		Doc:  "What one descriptor writes the other reads at once, with the file's new size (read(2)).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(file("a", "lower")))
 			one, two := o.open("a", unix.O_RDWR), o.open("a", unix.O_RDWR)
@@ -156,7 +189,8 @@ var preserveCases = []suites.Case{
 			}
 			o.do("close", errors.Join(unix.Close(one), unix.Close(two)))
 			o.shows(file("a", "changed"))
-		}},
+		},
+	},
 }
 
 // capability holds the capabilities a program has from its file.

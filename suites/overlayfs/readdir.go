@@ -12,24 +12,36 @@ import (
 	"github.com/kernel-playground/kplay/suites"
 )
 
+// readdirCases list directories that lie in several layers.
 var readdirCases = []suites.Case{
-	{Name: "readdir-each-name-once", Doc: "A merged directory lists each name once, and so \".\" and \"..\" (overlayfs.rst, readdir).",
+	{
+		Name: "readdir-each-name-once",
+		Doc:  "A merged directory lists each name once, and so \".\" and \"..\" (overlayfs.rst, readdir).",
 		Run: func(t *suites.T) {
 			all := []node{file("a", ""), dir("s", file("x", "")), file("b", "")}
 			o := newOverlay(t, lower(dir("d", all...)), lower(dir("d", all...)), upper(dir("d", all...)))
 			o.everyView(func(v view) { o.lists(string(v), "d", ".", "..", "a", "b", "s") })
-		}},
-	{Name: "readdir-after-removal", Doc: "Names that are removed are no longer listed (overlayfs.rst, readdir).",
+		},
+	},
+	{
+		Name: "readdir-after-removal",
+		Doc:  "Names that are removed are no longer listed (overlayfs.rst, readdir).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(dir("d", file("a", ""), file("b", ""), file("c", ""))), upper(dir("d", file("u", ""))))
 			o.lists("before", "d", ".", "..", "a", "b", "c", "u")
 			o.unlink("d/b")
 			o.unlink("d/u")
 			o.everyView(func(v view) { o.lists(string(v), "d", ".", "..", "a", "c") })
-		}},
-	{Name: "readdir-large", Doc: "A large merged directory is listed whole through a small buffer (getdents(2)).",
-		Run: readdirLarge},
-	{Name: "readdir-rewind-sees-changes", Doc: "After a seek to the start, the list is made anew (overlayfs.rst, readdir).",
+		},
+	},
+	{
+		Name: "readdir-large",
+		Doc:  "A large merged directory is listed whole through a small buffer (getdents(2)).",
+		Run:  readdirLarge,
+	},
+	{
+		Name: "readdir-rewind-sees-changes",
+		Doc:  "After a seek to the start, the list is made anew (overlayfs.rst, readdir).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(dir("d", file("a", ""), file("b", ""))), upper(dir("d")))
 			fd := o.open("d", unix.O_RDONLY|unix.O_DIRECTORY)
@@ -40,8 +52,11 @@ var readdirCases = []suites.Case{
 			o.rename("d/b", "d/c")
 			o.seek(fd, 0)
 			o.equal("after rewind", o.names(fd), []string{".", "..", "c", "new"})
-		}},
-	{Name: "readdir-second-descriptor-sees-changes", Doc: "A list kept for one open directory is not shown to one opened after a change (overlayfs.rst, readdir).",
+		},
+	},
+	{
+		Name: "readdir-second-descriptor-sees-changes",
+		Doc:  "A list kept for one open directory is not shown to one opened after a change (overlayfs.rst, readdir).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(dir("d", file("a", ""))), upper(dir("d")))
 			fd := o.open("d", unix.O_RDONLY|unix.O_DIRECTORY)
@@ -51,8 +66,11 @@ var readdirCases = []suites.Case{
 			o.lists("second", "d", ".", "..", "a", "new")
 			o.unlink("d/a")
 			o.lists("third", "d", ".", "..", "new")
-		}},
-	{Name: "readdir-of-directory-copied-up-meanwhile", Doc: "A lower directory that was open when it was copied up lists, from the start, what it has now (overlayfs.rst, readdir).",
+		},
+	},
+	{
+		Name: "readdir-of-directory-copied-up-meanwhile",
+		Doc:  "A lower directory that was open when it was copied up lists, from the start, what it has now (overlayfs.rst, readdir).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(dir("d", file("a", ""))))
 			fd := o.open("d", unix.O_RDONLY|unix.O_DIRECTORY)
@@ -61,14 +79,26 @@ var readdirCases = []suites.Case{
 			o.write("d/new", "")
 			o.seek(fd, 0)
 			o.equal("after copy-up", o.names(fd), []string{".", "..", "a", "new"})
-		}},
-	{Name: "readdir-seek-to-each-entry", Doc: "Seeking to where an entry said the next one is gets that one (readdir(3), seekdir(3)).",
-		Run: seekEach},
-	{Name: "readdir-while-removing", Doc: "Removing each entry as it is read removes all, and the directory can be removed (readdir(3)).",
-		Run: removeWhileReading},
-	{Name: "readdir-number-is-inode", Doc: "The inode number listed is that of stat(2), where all layers are on one file system (overlayfs.rst, inode properties).",
-		Run: inodeNumbers},
-	{Name: "readdir-removed-directory", Doc: "An open directory that was removed lists nothing of what it held, or is ENOENT (getdents(2)).",
+		},
+	},
+	{
+		Name: "readdir-seek-to-each-entry",
+		Doc:  "Seeking to where an entry said the next one is gets that one (readdir(3), seekdir(3)).",
+		Run:  seekEach,
+	},
+	{
+		Name: "readdir-while-removing",
+		Doc:  "Removing each entry as it is read removes all, and the directory can be removed (readdir(3)).",
+		Run:  removeWhileReading,
+	},
+	{
+		Name: "readdir-number-is-inode",
+		Doc:  "The inode number listed is that of stat(2), where all layers are on one file system (overlayfs.rst, overlay objects).",
+		Run:  inodeNumbers,
+	},
+	{
+		Name: "readdir-removed-directory",
+		Doc:  "An open directory that was removed lists nothing of what it held, or is ENOENT (getdents(2)).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(dir("d", file("a", ""))))
 			fd := o.open("d", unix.O_RDONLY|unix.O_DIRECTORY)
@@ -83,8 +113,11 @@ var readdirCases = []suites.Case{
 					t.Error("the removed directory lists a")
 				}
 			}
-		}},
-	{Name: "fsync-directory", Doc: "fsync(2) of a directory succeeds in whatever layer it is, and when it was copied up while open.",
+		},
+	},
+	{
+		Name: "fsync-directory",
+		Doc:  "fsync(2) of a directory succeeds in whatever layer it is, and when it was copied up while open.",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(dir("d"), dir("m")), upper(dir("u"), dir("m")))
 			for _, name := range []string{"d", "m", "u"} {
@@ -94,7 +127,8 @@ var readdirCases = []suites.Case{
 			defer unix.Close(fd)
 			o.chmod("d", 0o700)
 			o.do("fsync d after copy-up", unix.Fsync(fd))
-		}},
+		},
+	},
 }
 
 // A dirent is what getdents64(2) gives: a name, its inode number, and where the

@@ -30,25 +30,37 @@ var changes = []struct {
 	{"setxattr", func(root string) error { return unix.Setxattr(root+"/a", "trusted.new", nil, 0) }},
 }
 
+// readonlyCases have no upper layer, or a read-only mount.
 var readonlyCases = []suites.Case{
-	{Name: "no-upper-refuses-changes", Doc: "An overlay without upper layer is read-only: every change is EROFS (overlayfs.rst, multiple lower layers).",
+	{
+		Name: "no-upper-refuses-changes",
+		Doc:  "An overlay without upper layer is read-only: every change is EROFS (overlayfs.rst, multiple lower layers).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, readOnly, lower(file("a", "1")), lower(dir("d", file("b", ""))))
 			o.refusesChanges(file("a", "1"), dir("d", file("b", "")))
-		}},
-	{Name: "no-upper-merges", Doc: "An overlay without upper layer shows the merged lower ones (overlayfs.rst, multiple lower layers).",
+		},
+	},
+	{
+		Name: "no-upper-merges",
+		Doc:  "An overlay without upper layer shows the merged lower ones (overlayfs.rst, multiple lower layers).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, readOnly, lower(dir("d", file("a", "1"), whiteout("b")), whiteout("c")),
 				lower(dir("d", file("a", "2"), file("b", "2"), file("x", "2")), file("c", "")))
 			o.shows(dir("d", file("a", "1"), file("x", "2")))
-		}},
-	{Name: "no-upper-stays-read-only", Doc: "An overlay without upper layer cannot be remounted for writing (overlayfs.rst, multiple lower layers).",
+		},
+	},
+	{
+		Name: "no-upper-stays-read-only",
+		Doc:  "An overlay without upper layer cannot be remounted for writing (overlayfs.rst, multiple lower layers).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, readOnly, lower(file("a", "1")), lower(dir("d")))
 			o.refused("remount read-write", unix.Mount("", o.merged, "", unix.MS_REMOUNT, ""), unix.EROFS)
 			o.refusesChanges(file("a", "1"), dir("d"))
-		}},
-	{Name: "remount-read-only", Doc: "An overlay remounted read-only refuses every change, and takes them again when remounted (mount(2)).",
+		},
+	},
+	{
+		Name: "remount-read-only",
+		Doc:  "An overlay remounted read-only refuses every change, and takes them again when remounted (mount(2)).",
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(file("a", "1"), dir("d")))
 			o.write("b", "before")
@@ -60,8 +72,11 @@ var readonlyCases = []suites.Case{
 			o.do("remount read-write", unix.Mount("", o.merged, "", unix.MS_REMOUNT, ""))
 			o.write("a", "after")
 			o.shows(file("a", "after"), file("b", "before"), dir("d"))
-		}},
-	{Name: "read-only-lower-mount", Doc: "The lower layer may be on a read-only mount (overlayfs.rst, upper and lower).",
+		},
+	},
+	{
+		Name: "read-only-lower-mount",
+		Doc:  "The lower layer may be on a read-only mount (overlayfs.rst, upper and lower).",
 		Run: func(t *suites.T) {
 			o := layers(t, lower(file("a", "lower"), dir("d", file("b", ""))))
 			l := o.lowers[0]
@@ -72,7 +87,8 @@ var readonlyCases = []suites.Case{
 			o.write("a", "changed")
 			o.unlink("d/b")
 			o.shows(file("a", "changed"), dir("d"))
-		}},
+		},
+	},
 }
 
 // refusesChanges wants every change refused, and nodes shown afterwards.

@@ -55,12 +55,6 @@ var hangs = []ending{
 		Run:     func(t *suites.T) { load(t, spinModule) },
 	}, Expectation{"TIMEOUT", ""}},
 	{suites.Case{
-		Name:    "soft-lockup",
-		Doc:     "A case during which the kernel reports a soft lockup, here after 2 s, did harm (Documentation/admin-guide/lockup-watchdogs.rst).",
-		Timeout: 20 * time.Second,
-		Run:     softLockup,
-	}, Expectation{"CRASH", "soft lockup"}},
-	{suites.Case{
 		Name:    "halt-deaf",
 		Doc:     "A case that stops a processor with its interrupts off, without a word, is out of time.",
 		Timeout: 3 * time.Second,
@@ -79,15 +73,6 @@ func spinRealtime(t *suites.T) {
 		t.Skipf("no real-time scheduling: %v", err)
 	}
 	spin()
-}
-
-// softLockup has the kernel look for lockups more often: it reports one after
-// twice the seconds in watchdog_thresh.
-func softLockup(t *suites.T) {
-	if err := os.WriteFile("/proc/sys/kernel/watchdog_thresh", []byte("1"), 0); err != nil {
-		t.Skipf("no detector of soft lockups: %v", err)
-	}
-	load(t, spinModule)
 }
 
 // hangUnkillable mounts a FUSE file system of which this process is the server,

@@ -1,0 +1,48 @@
+# make run   install what is missing, build kplay, test a distribution's kernel
+# make test  all tests, those that boot kernels too
+# make lint  golangci-lint
+# make bench speed, as ratios measured side by side
+#
+# Needed beforehand: Go and make, and root or sudo to install packages.
+
+GO      ?= go
+SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+export CGO_ENABLED = 0
+
+.PHONY: run test race lint bench build deps clean
+
+run: build
+	bin/kplay run
+
+# A single static binary: it is also the guest's /init.
+build: deps
+	$(GO) build -o bin/kplay ./cmd/kplay
+
+test: build
+	KPLAY_REQUIRE=1 $(GO) test -timeout 40m -p 1 ./...
+
+lint:
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
+
+bench: build
+	KPLAY_REQUIRE=1 $(GO) test -run '^$$' -bench . -benchtime 6x -timeout 30m ./harness ./images/initramfs
+
+# Debian and Ubuntu, or Fedora. dpkg-deb and xz come with the former; rpm and
+# createrepo are not needed yet.
+deps:
+	@if command -v qemu-system-x86_64 >/dev/null || [ -x /usr/libexec/qemu-kvm ]; then :; \
+	elif command -v apt-get >/dev/null; then \
+		echo "installing QEMU: qemu-system-x86"; \
+		$(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends qemu-system-x86; \
+	elif command -v dnf >/dev/null; then \
+		echo "installing QEMU: qemu-system-x86-core"; \
+		$(SUDO) dnf install -y qemu-system-x86-core; \
+	else \
+		echo "install QEMU for x86_64 (qemu-system-x86_64) by your distribution's means" >&2; exit 2; \
+	fi
+	@if command -v apt-get >/dev/null && [ -z "$$(apt-cache search --names-only '^linux-image-' 2>/dev/null | head -n 1)" ]; then \
+		echo "fetching the package lists, to find a kernel by"; $(SUDO) apt-get update -q; \
+	fi
+
+clean:
+	rm -rf bin
