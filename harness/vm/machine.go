@@ -113,8 +113,8 @@ func start(s Spec, sandboxed bool) (*Machine, error) {
 	if err != nil {
 		m.Kill()
 		<-m.done
-		if text := m.ending.Stderr; text != "" {
-			return nil, errors.New(text)
+		if first, _, _ := strings.Cut(m.ending.Stderr, "\n"); first != "" {
+			return nil, errors.New(first)
 		}
 		return nil, err
 	}

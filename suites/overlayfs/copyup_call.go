@@ -34,6 +34,8 @@ func written(text string) func(node) node {
 	return func(n node) node { n.text = text; return n.changed(time.Time{}) }
 }
 
+// changingCalls change the subject, which is copied up for it. Everything they do
+// not change is kept.
 var changingCalls = []call{
 	{"chmod", "chmod(2) copies up and changes the mode alone", "d/a",
 		func(p string) error { return unix.Chmod(p, 0o604) }, 0,
@@ -87,6 +89,7 @@ var changingCalls = []call{
 		written("lower\x00\x00\x00")},
 }
 
+// harmlessCalls change nothing, so that nothing is copied up.
 var harmlessCalls = []call{
 	{"stat", "stat(2) copies nothing up", "d/a",
 		func(p string) error { var st unix.Stat_t; return unix.Stat(p, &st) }, 0, nil},
@@ -113,6 +116,7 @@ var harmlessCalls = []call{
 		}, 0, nil},
 }
 
+// refusedCalls are refused before anything is copied up.
 var refusedCalls = []call{
 	{"chmod-by-another", "chmod(2) by another user is refused and copies nothing up", "d/a",
 		unprivileged(func(p string) error { return unix.Chmod(p, 0o666) }), unix.EPERM, nil},

@@ -15,7 +15,7 @@ import (
 )
 
 // An overlay is a mount under test with its layers, all on the tmpfs the case
-// is given. The zero number of upper layers makes it read-only.
+// is given. Without an upper layer it is read-only.
 type overlay struct {
 	t       *suites.T
 	dir     string   // holds everything below

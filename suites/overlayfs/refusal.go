@@ -30,6 +30,7 @@ var (
 	overlapping  = []unix.Errno{unix.ELOOP}
 )
 
+// refusals are mounted by themselves; the layers they name are those of run.
 var refusals = []refusal{
 	{"without-lower", "upperdir=$u,workdir=$w", invalid, "",
 		"A mount needs a lower layer (overlayfs.rst, upper and lower)"},
