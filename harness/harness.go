@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kernel-playground/kplay/images/kernel"
 	"github.com/kernel-playground/kplay/results"
 	"github.com/kernel-playground/kplay/suites"
 )
@@ -62,7 +63,14 @@ func (s *Session) Case(ctx context.Context, suite suites.Suite, c suites.Case) (
 	if err != nil {
 		return s.miss(suite, c, err), err
 	}
-	if reason := s.broken(suite, l); reason != "" {
+	reason := s.broken(suite, l)
+	if reason != "" && s.plan.Build.Modules == "" {
+		// Nobody has promised anything: the modules were left at home.
+		err := kernel.UserError(fmt.Sprintf("%s; name the package or directory that %s came with, or the modules by --module NAME=FILE.ko",
+			reason, s.plan.Build.Image))
+		return s.miss(suite, c, err), err
+	}
+	if reason != "" {
 		res := results.Result{Suite: suite.Name, Case: c.Name, Verdict: results.Fail, Reason: reason, Boot: l.number, Started: time.Now()}
 		return s.record(res), nil
 	}
@@ -95,7 +103,7 @@ func missReason(why error) string {
 	if errors.Is(why, context.Canceled) {
 		return "interrupted"
 	}
-	return fmt.Sprintf("not reached: %v", why)
+	return why.Error()
 }
 
 func (s *Session) record(res results.Result) results.Result {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -141,13 +140,19 @@ func (s *Session) Close(broken error) (*results.Run, error) {
 		s.ended(s.link, "bye", "")
 	}
 	if broken != nil {
-		s.run.Failure = strings.TrimSpace(broken.Error())
+		s.run.Failure = missReason(broken)
 	}
 	s.run.State, s.run.Finished = results.Finished, time.Now()
 	s.save()
 	errs = multierror.Append(errs, s.saveErr, s.discard())
 	if s.writer != nil {
 		errs = multierror.Append(errs, s.writer.Close())
+	}
+	var user kernel.UserError
+	if errors.As(broken, &user) && s.run.Dir != "" {
+		// What could not be tested at all is not worth remembering.
+		errs = multierror.Append(errs, os.RemoveAll(s.run.Dir))
+		s.run.Dir = ""
 	}
 	return s.run, errs.ErrorOrNil()
 }

@@ -49,7 +49,9 @@ func run(args []string) int {
 	root := newRoot()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, errKernelFailed) {
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "kplay: interrupted")
+	} else if err != nil && !errors.Is(err, errKernelFailed) {
 		fmt.Fprintln(os.Stderr, "kplay:", err)
 	}
 	return exitStatus(err)

@@ -82,7 +82,8 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	show.Notice(fmt.Sprintf("kernel %s (%s)", p.Build.Release, nonEmpty(p.Upstream, p.Build.Upstream.String(), "upstream release unknown")))
 	run, err := harness.Execute(c.Context(), p)
 	show.close()
-	if run == nil {
+	var user kernel.UserError
+	if run == nil || errors.As(err, &user) {
 		return err
 	}
 	return errors.Join(f.show(c.OutOrStdout(), run, ref), err, judge(run, err))
