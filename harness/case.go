@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -162,7 +163,7 @@ func (w *witness) silent() {
 	case <-time.After(witnessWait):
 	}
 	why := w.lost
-	if why == nil || why == io.EOF {
+	if why == nil || errors.Is(why, io.EOF) {
 		why = io.ErrUnexpectedEOF
 	}
 	w.res.Verdict, w.res.Reason = results.Error, "the guest's channel broke: "+why.Error()

@@ -45,7 +45,7 @@ func newRun() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
 		Use: "run [KERNEL]", Short: "Test a kernel", Long: runLong, Args: between(0, 1),
-		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
+		RunE: f.run,
 	}
 	fs := c.Flags()
 	fs.StringArrayVar(&f.suites, "suite", nil, "run only this suite (repeatable)")

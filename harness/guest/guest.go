@@ -49,10 +49,7 @@ func Main(all []suites.Suite) {
 	case role == RoleAgent && os.Getpid() == 1:
 		runAgent()
 	case role == roleRunner:
-		if err := serveCases(all); err != nil {
-			fmt.Fprintln(os.Stderr, "kplay runner:", err)
-			os.Exit(3)
-		}
-		os.Exit(0)
+		fmt.Fprintln(os.Stderr, "kplay runner:", serveCases(all))
+		os.Exit(3)
 	}
 }

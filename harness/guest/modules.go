@@ -2,6 +2,7 @@ package guest
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -27,7 +28,7 @@ func loadModules() map[string]string {
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		name, path, _ := strings.Cut(lines.Text(), " ")
 		report[name] = loaded
-		if err := loadModule(path); err != nil && err != unix.EEXIST {
+		if err := loadModule(path); err != nil && !errors.Is(err, unix.EEXIST) {
 			report[name] = fmt.Sprintf("load module %s: %v", name, err)
 		}
 		// The pages are the initramfs's own: free them.
@@ -43,7 +44,7 @@ func loadModule(path string) error {
 	}
 	defer f.Close()
 	err = unix.FinitModule(int(f.Fd()), "", 0)
-	if err != unix.ENOSYS { // finit_module came with 3.8, but seccomp and minimal kernels exist
+	if !errors.Is(err, unix.ENOSYS) { // finit_module came with 3.8, but seccomp and minimal kernels exist
 		return err
 	}
 	data, err := os.ReadFile(path)

@@ -20,7 +20,7 @@ const socketFD = 3
 const caseDir = "/tmp/case"
 
 // serveCases is the life of a runner: it runs the cases the agent names until
-// the agent closes the socket or kills it.
+// the agent closes the socket or kills it. It returns why it ended.
 func serveCases(all []suites.Suite) error {
 	os.Unsetenv(RoleVar) // a program a case starts is no runner
 	unix.CloseOnExec(socketFD)

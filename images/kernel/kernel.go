@@ -9,6 +9,7 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -116,7 +117,7 @@ func openFile(ctx context.Context, path string, o Options) (*Build, error) {
 	head := make([]byte, len(debMagic))
 	n, err := io.ReadFull(f, head)
 	f.Close()
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, readError(path, err)
 	}
 	switch {

@@ -113,7 +113,7 @@ func (u *unpacker) unpack(r io.Reader) error {
 	t := tar.NewReader(r)
 	for {
 		h, err := t.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			// The rest is padding; reading it checks the compressor's sums.
 			_, err = io.Copy(io.Discard, r)
 			return errors.Join(err, u.checkLinks())

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,21 +41,39 @@ func (o *overlay) checkLower(layer string, before tree) {
 	paths := maps.Clone(before)
 	maps.Copy(paths, after)
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
-		if a, b := before.fingerprint(path), after.fingerprint(path); a != b {
-			o.t.Errorf("%s of %s is now %s, was %s", path, filepath.Base(layer), b, a)
+		o.checkSame(path+" of "+filepath.Base(layer), before[path], after[path])
+	}
+}
+
+// checkSame wants nothing to have changed in what name stands for. The zero
+// value is what no name stands for.
+func (o *overlay) checkSame(name string, before, after found) {
+	was, is := before.facts(), after.facts()
+	for i := range was {
+		if was[i] != is[i] {
+			o.t.Errorf("%s: %s is now %s, was %s", name, was[i].name, is[i].value, was[i].value)
 		}
 	}
 }
 
-// fingerprint is all there is to know of a path but its access time: reading
-// may change that.
-func (tr tree) fingerprint(path string) string {
-	f, ok := tr[path]
-	if !ok {
-		return "nothing"
+// A fact is something to know of a file, as text.
+type fact struct{ name, value string }
+
+// facts are all there is to know of f but its access time, which reading may
+// change.
+func (f found) facts() []fact {
+	return []fact{
+		{"mode", show(octal(f.Mode))},
+		{"owner", fmt.Sprint(f.Uid, ":", f.Gid)},
+		{"inode", fmt.Sprint(f.Ino)},
+		{"link count", fmt.Sprint(f.Nlink)},
+		{"device", fmt.Sprint(f.Rdev)},
+		{"size", fmt.Sprint(f.Size)},
+		{"mtime", time.Unix(f.Mtim.Unix()).UTC().String()},
+		{"ctime", time.Unix(f.Ctim.Unix()).UTC().String()},
+		{"content", show(f.text)},
+		{"extended attributes", show(fmt.Sprint(f.xattrs))},
 	}
-	f.Atim = unix.Timespec{}
-	return fmt.Sprintf("%+v %s %s", f.Stat_t, show(f.text), show(fmt.Sprint(f.xattrs)))
 }
 
 // temporary is the form of the names the kernel gives to what it has under way

@@ -150,11 +150,19 @@ func (o *overlay) do(deed string, err error) {
 	}
 }
 
+// outcome is what an error shows as where an error was wanted.
+func outcome(err error) any {
+	if err == nil {
+		return "success"
+	}
+	return err
+}
+
 // refused wants the deed refused with one of the errors.
 func (o *overlay) refused(deed string, err error, want ...unix.Errno) {
 	o.t.Helper()
 	if !slices.ContainsFunc(want, func(w unix.Errno) bool { return errors.Is(err, w) }) {
-		o.t.Errorf("%s: %v, want %v", deed, err, want)
+		o.t.Errorf("%s: %v, want %v", deed, outcome(err), want)
 	}
 }
 
@@ -196,7 +204,10 @@ func (o *overlay) dropCaches() {
 // shows wants the overlay to show nodes and nothing else, in every view.
 func (o *overlay) shows(nodes ...node) {
 	o.t.Helper()
-	o.everyView(func(v view) { o.compare(string(v), o.merged, nodes) })
+	o.everyView(func(v view) {
+		o.t.Helper()
+		o.compare(string(v), o.merged, nodes)
+	})
 }
 
 // upperHolds wants nodes and nothing else in the upper layer itself.

@@ -26,7 +26,7 @@ func TestPlainCases(t *testing.T) {
 		t.Run(e.Name, func(t *testing.T) {
 			o := e.Execute(t.TempDir(), func(line string) { t.Log(line) })
 			assert.Equal(t, words[o.Status], e.Verdict)
-			assert.Assert(t, strings.Contains(o.Reason, e.Expectation.Reason), "reason is %q", o.Reason)
+			assert.Assert(t, strings.Contains(o.Reason, e.Reason), "reason is %q", o.Reason)
 		})
 	}
 }

@@ -113,7 +113,7 @@ func loadInChild(t *suites.T, m tinymod.Module) {
 	}
 	var ws unix.WaitStatus
 	for {
-		if _, err = unix.Wait4(pid, &ws, 0, nil); err != unix.EINTR {
+		if _, err = unix.Wait4(pid, &ws, 0, nil); !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
