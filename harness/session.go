@@ -59,8 +59,7 @@ func Open(ctx context.Context, p Plan) (*Session, error) {
 		return s, nil
 	}
 	if s.writer, err = results.Create(p.Results, s.run); err != nil {
-		s.discard()
-		return nil, err
+		return nil, errors.Join(err, s.discard())
 	}
 	return s, nil
 }

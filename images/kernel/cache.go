@@ -122,7 +122,11 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 		}
 		return func() { f.Close() }, nil
 	case <-ctx.Done():
-		go func() { <-locked; f.Close() }()
+		go func() {
+			if err := <-locked; err == nil {
+				f.Close()
+			}
+		}()
 		return nil, ctx.Err()
 	}
 }
