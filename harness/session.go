@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-multierror"
+	"golang.org/x/sys/unix"
 
 	"github.com/kernel-playground/kplay/harness/vm"
 	"github.com/kernel-playground/kplay/images/initramfs"
@@ -59,7 +60,7 @@ func Open(ctx context.Context, p Plan) (*Session, error) {
 		return s, nil
 	}
 	if s.writer, err = results.Create(p.Results, s.run); err != nil {
-		return nil, errors.Join(err, s.discard())
+		return nil, errors.Join(mendable(err, p.Results), s.discard())
 	}
 	return s, nil
 }
@@ -74,7 +75,7 @@ func (s *Session) prepare(ctx context.Context) error {
 	b := s.plan.Build
 	path, ok, err := initramfs.Vmlinux(s.plan.Cache, b.Image)
 	if err != nil {
-		return err
+		return mendable(err, s.plan.Cache)
 	}
 	if s.kernel = path; !ok {
 		s.kernel = b.Image
@@ -154,4 +155,15 @@ func (s *Session) Close(broken error) (*results.Run, error) {
 		s.run.Dir = ""
 	}
 	return s.run, errs.ErrorOrNil()
+}
+
+// mendable makes a UserError of an error that comes from dir being full or not
+// writable.
+func mendable(err error, dir string) error {
+	for _, cause := range []error{unix.ENOSPC, unix.EDQUOT, unix.EACCES, unix.EPERM, unix.EROFS, unix.ENOTDIR} {
+		if errors.Is(err, cause) {
+			return kernel.UserError(fmt.Sprintf("%s cannot be written to: %v: make room or choose another directory", dir, cause))
+		}
+	}
+	return err
 }
