@@ -9,6 +9,7 @@
 package kerneltest
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -48,6 +49,7 @@ func Main(m *testing.M, all ...suites.Suite) {
 // Run runs each case of the suite as a subtest. A machine is kept from one case
 // to the next until one damages it.
 func Run(t *testing.T, suite suites.Suite) {
+	ctx := t.Context() // not a subtest's: machines outlive those
 	var s *harness.Session
 	w := &watcher{}
 	var broken error
@@ -55,13 +57,13 @@ func Run(t *testing.T, suite suites.Suite) {
 		t.Run(c.Name, func(t *testing.T) {
 			w.t = t
 			if s == nil && broken == nil {
-				s, broken = open(t, suite, w)
+				s, broken = open(ctx, t, suite, w)
 			}
 			if broken != nil {
 				unavailable(t, broken)
 			}
 			var res results.Result
-			if res, broken = s.Case(t.Context(), suite, c); broken != nil {
+			if res, broken = s.Case(ctx, suite, c); broken != nil {
 				t.Fatal(broken)
 			}
 			tell(t, res)
@@ -99,12 +101,12 @@ func build(t testing.TB) (*kernel.Build, string, error) {
 	return b, cache, err
 }
 
-func open(t *testing.T, suite suites.Suite, w harness.Watcher) (*harness.Session, error) {
+func open(ctx context.Context, t *testing.T, suite suites.Suite, w harness.Watcher) (*harness.Session, error) {
 	b, cache, err := build(t)
 	if err != nil {
 		return nil, err
 	}
-	return harness.Open(t.Context(), harness.Plan{
+	return harness.Open(ctx, harness.Plan{
 		Build: b, Suites: []suites.Suite{suite}, Accel: *accelFlag, Cache: cache, Watch: w,
 	})
 }

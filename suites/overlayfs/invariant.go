@@ -22,9 +22,7 @@ func (o *overlay) checkInvariants() {
 			unix.Unmount(o.merged, unix.MNT_DETACH)
 		}
 	}
-	if o.work != "" {
-		o.checkWork()
-	}
+	o.checkWork()
 	for i, l := range o.lowers {
 		o.checkLower(l, o.before[i])
 	}
@@ -83,11 +81,14 @@ var temporary = regexp.MustCompile(`^#[0-9a-f]+$`)
 // checkWork wants nothing left in the work directory but one whiteout, which
 // the kernel keeps since 5.8 to make others by linking it (ovl_whiteout).
 func (o *overlay) checkWork() {
+	if o.work == "" {
+		return
+	}
 	for _, sub := range []string{"work", "index"} {
 		kept := 0
 		entries, err := os.ReadDir(filepath.Join(o.work, sub))
 		if err != nil && !os.IsNotExist(err) {
-			o.t.Errorf("read the work directory at the end: %v", err)
+			o.t.Errorf("read the work directory: %v", err)
 		}
 		for _, e := range entries {
 			indexed := sub == "index" && !temporary.MatchString(e.Name())

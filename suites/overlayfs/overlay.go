@@ -124,10 +124,12 @@ func (o *overlay) data() string {
 	return strings.Join(append(opts, o.options...), ",")
 }
 
+// unmount looks into the work directory, too: the next mount cleans it.
 func (o *overlay) unmount() {
 	o.t.Helper()
 	o.do("unmount the overlay", unix.Unmount(o.merged, 0))
 	o.mounted = false
+	o.checkWork()
 }
 
 // at is the path of a name in the overlay.

@@ -32,6 +32,7 @@ func Suite() suites.Suite {
 			callCases(),
 			keepsakeCases(),
 			preserveCases,
+			metacopyCases,
 			renameCases(),
 			exchangeCases(),
 			noreplaceCases(),
