@@ -1,0 +1,4 @@
+package harness
+
+// Lean are the kernel's parameters, for a test to spoil.
+var Lean = &lean
