@@ -10,6 +10,7 @@ import (
 	"github.com/kernel-playground/kplay/harness/event"
 	"github.com/kernel-playground/kplay/harness/guest"
 	"github.com/kernel-playground/kplay/harness/vm"
+	"github.com/kernel-playground/kplay/images/kernel"
 	"github.com/kernel-playground/kplay/results"
 )
 
@@ -72,6 +73,9 @@ func (s *Session) machine(ctx context.Context) (*link, error) {
 		var dead *KernelError
 		if !errors.As(err, &dead) || ctx.Err() != nil {
 			return nil, err
+		}
+		if dead.Silent && s.plan.Build.Config == "" {
+			return nil, kernel.UserError(dead.Reason + ": build it with CONFIG_SERIAL_8250_CONSOLE=y, or name it together with its configuration")
 		}
 		s.failedBoot(dead)
 		if !first {

@@ -47,6 +47,7 @@ func (c *console) Write(b []byte) (int, error) {
 // have come.
 func (c *console) watch(b []byte) {
 	const enough = 1024
+	b = bytes.ReplaceAll(b, []byte(clearScreen), []byte("\n"))
 	for !c.told {
 		part, rest, complete := bytes.Cut(b, []byte("\n"))
 		if room := enough - len(c.line); room > 0 {

@@ -23,6 +23,7 @@ import (
 type KernelError struct {
 	Reason  string // one line
 	Console string // everything it wrote to its console
+	Silent  bool   // it wrote nothing at all
 }
 
 func (e *KernelError) Error() string { return e.Reason }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -131,8 +132,11 @@ func (l *link) await(ctx context.Context, greetings <-chan greeting, limit time.
 			}
 			return l.bootFailure(last)
 		case <-deadline.C:
+			text := afterFirmware(l.console.since(0))
 			return &KernelError{
-				fmt.Sprintf("the kernel did not come up within %v under %s", limit, accelOf(l.machine)), string(l.console.since(0))}
+				Reason:  fmt.Sprintf("the kernel did not come up within %v under %s", limit, accelOf(l.machine)),
+				Console: string(text), Silent: len(bytes.TrimSpace(text)) == 0,
+			}
 		}
 	}
 }
@@ -148,20 +152,20 @@ func accelOf(m *vm.Machine) string {
 
 // bootFailure says why a machine ended before its agent was ready.
 func (l *link) bootFailure(last error) error {
-	text := l.console.since(0)
+	text := afterFirmware(l.console.since(0))
 	worst := crash.Worst(crash.Scan(text))
 	ending := l.machine.Ending()
 	switch {
-	case worst != nil && strings.Contains(worst.Title+worst.Panic, "Unable to mount root fs"):
-		return kernel.UserError("the kernel did not take the initramfs: build it with CONFIG_BLK_DEV_INITRD=y, CONFIG_TMPFS=y and CONFIG_BINFMT_ELF=y")
+	case worst != nil && worst.Fatal && withoutInitramfs(text):
+		return kernel.UserError("the kernel did not take the initramfs: build it with CONFIG_BLK_DEV_INITRD=y")
 	case worst != nil && worst.Fatal:
-		return &KernelError{"the kernel died while booting: " + worst.Summary(), string(text)}
+		return &KernelError{Reason: "the kernel died while booting: " + worst.Summary(), Console: string(text)}
 	case ending.Stderr != "":
 		return &vm.HostError{Deed: "run QEMU", Err: errors.New(lastLine(ending.Stderr))}
 	}
 	if _, said, ok := strings.Cut(string(text), "kplay agent: "); ok {
 		said, _, _ = strings.Cut(said, "\n")
-		return &KernelError{"the guest could not be made ready: " + strings.TrimSpace(said), string(text)}
+		return &KernelError{Reason: "the guest could not be made ready: " + strings.TrimSpace(said), Console: string(text)}
 	}
 	reason := "the machine ended while booting, without a word from the kernel"
 	if ending.Cause != "" {
@@ -170,7 +174,26 @@ func (l *link) bootFailure(last error) error {
 	if last != nil && !errors.Is(last, io.EOF) {
 		reason += ": " + last.Error()
 	}
-	return &KernelError{reason, string(text)}
+	return &KernelError{Reason: reason, Console: string(text), Silent: len(bytes.TrimSpace(text)) == 0}
+}
+
+// clearScreen is what the firmware writes to the console last.
+const clearScreen = "\x1b[2J"
+
+// afterFirmware is what the kernel wrote to a console.
+func afterFirmware(text []byte) []byte {
+	if i := bytes.LastIndex(text, []byte(clearScreen)); i >= 0 {
+		return text[i+len(clearScreen):]
+	}
+	return text
+}
+
+// withoutInitramfs says whether a kernel that panicked had looked for an init
+// anywhere but in the initramfs. One that found /init there but could not run it
+// says so (init/main.c, kernel_init).
+func withoutInitramfs(text []byte) bool {
+	return bytes.Contains(text, []byte("Unable to mount root fs")) ||
+		bytes.Contains(text, []byte("No working init found")) && !bytes.Contains(text, []byte("Failed to execute"))
 }
 
 func lastLine(s string) string {
