@@ -92,7 +92,9 @@ func (p Plan) withDefaults() Plan {
 func (p Plan) modules() (needed, liked []string) {
 	for _, s := range p.Suites {
 		needed = append(needed, s.Modules...)
-		liked = append(liked, s.Helpful...)
+		for _, c := range s.Cases {
+			liked = append(liked, c.Helpful...)
+		}
 	}
 	for name := range p.Replace {
 		needed = append(needed, name)

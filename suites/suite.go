@@ -22,7 +22,6 @@ type Suite struct {
 	Doc      string   // what the suite judges, one sentence
 	Feature  string   // the carried feature it judges, as in features.toml; empty for none
 	Modules  []string // kernel modules the cases cannot do without
-	Helpful  []string // kernel modules some cases use: loaded where the build has them
 	OnDemand bool     // left out of a run that names no suite
 	Cases    []Case
 }
@@ -34,6 +33,7 @@ type Case struct {
 	Doc     string        // what the kernel promises, one sentence, with its source
 	Timeout time.Duration // host time on KVM, scaled for emulation; 0 means DefaultTimeout
 	Alone   bool          // wants a child process that ran no other case and will run none after
+	Helpful []string      // kernel modules it likes to have: loaded where the build has them
 	Run     func(*T)
 }
 

@@ -28,6 +28,7 @@ var hangs = []ending{
 		Name:    "hang-unkillable",
 		Doc:     "A case that waits for a FUSE server which has taken the request and never answers cannot even be killed.",
 		Timeout: 3 * time.Second,
+		Helpful: []string{"fuse"},
 		Run:     hangUnkillable,
 	}, Expectation{"TIMEOUT", ""}},
 	{suites.Case{

@@ -39,7 +39,6 @@ func Suite() suites.Suite {
 	s := suites.Suite{
 		Name:     suiteName,
 		Doc:      "Does the harness find the right verdict, whatever a case does to it?",
-		Helpful:  []string{"fuse"},
 		OnDemand: true,
 	}
 	for _, e := range endings {
