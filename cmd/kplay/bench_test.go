@@ -62,7 +62,7 @@ func spend(b *testing.B, argv []string) cost {
 	return cost{time.Since(begin), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
 }
 
-func goBuild(b *testing.B, dir, name, pkg string) string {
+func goBuild(b testing.TB, dir, name, pkg string) string {
 	path := filepath.Join(dir, name)
 	cmd := exec.Command("go", "build", "-o", path, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
