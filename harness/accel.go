@@ -96,13 +96,18 @@ func (s *Session) settle(ctx context.Context, p proof, remember bool) (*link, er
 	if err != nil {
 		return nil, err
 	}
-	s.accel = p.accel
-	s.run.Machine.Accel, s.run.Machine.AccelReason = string(p.accel), p.reason
+	s.keepTo(p)
 	if remember {
 		s.remember(p)
 		s.plan.Watch.Notice("using tcg: " + p.reason)
 	}
 	return l, nil
+}
+
+// keepTo makes all further boots use p.
+func (s *Session) keepTo(p proof) {
+	s.accel = p.accel
+	s.run.Machine.Accel, s.run.Machine.AccelReason = string(p.accel), p.reason
 }
 
 type attempt struct {
@@ -158,8 +163,7 @@ func (s *Session) won(a attempt, begin time.Time, kvmSaid string, cancel map[vm.
 		<-attempts
 	}
 	// The winner's context stays uncancelled; it ends with ctx.
-	s.accel = p.accel
-	s.run.Machine.Accel, s.run.Machine.AccelReason = string(p.accel), p.reason
+	s.keepTo(p)
 	s.remember(p)
 	return a.link, nil
 }

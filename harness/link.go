@@ -62,7 +62,7 @@ func connect(ctx context.Context, spec vm.Spec, limit time.Duration) (*link, err
 		go func() { greetings <- greet(line) }()
 	}
 	l := &link{machine: m, console: c, events: make(chan event.Event, 64), log: func(event.Event) {}}
-	if err := l.await(ctx, greetings, limit); err != nil {
+	if err := l.await(ctx, greetings, limit, spec.Accel); err != nil {
 		m.Kill()
 		<-m.Done()
 		return nil, err
@@ -107,7 +107,7 @@ var ownPace = sync.OnceValue(func() time.Duration {
 })
 
 // await waits for the agent, or for a sign that it will not come.
-func (l *link) await(ctx context.Context, greetings <-chan greeting, limit time.Duration) error {
+func (l *link) await(ctx context.Context, greetings <-chan greeting, limit time.Duration, accel vm.Accel) error {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	var patience <-chan time.Time
@@ -134,20 +134,11 @@ func (l *link) await(ctx context.Context, greetings <-chan greeting, limit time.
 		case <-deadline.C:
 			text := afterFirmware(l.console.since(0))
 			return &KernelError{
-				Reason:  fmt.Sprintf("the kernel did not come up within %v under %s", limit, accelOf(l.machine)),
+				Reason:  fmt.Sprintf("the kernel did not come up within %v under %s", limit, accel),
 				Console: string(text), Silent: len(bytes.TrimSpace(text)) == 0,
 			}
 		}
 	}
-}
-
-func accelOf(m *vm.Machine) string {
-	for i, a := range m.Args {
-		if a == "-accel" {
-			return m.Args[i+1]
-		}
-	}
-	return "QEMU"
 }
 
 // bootFailure says why a machine ended before its agent was ready.

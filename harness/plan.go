@@ -87,17 +87,17 @@ func (p Plan) withDefaults() Plan {
 	return p
 }
 
-// modules are the kernel modules the plan's suites need, and those they like
-// to have.
-func (p Plan) modules() (needed, liked []string) {
+// modules are the kernel modules the plan's suites need, and those their cases
+// like to have.
+func (p Plan) modules() (names []string) {
 	for _, s := range p.Suites {
-		needed = append(needed, s.Modules...)
+		names = append(names, s.Modules...)
 		for _, c := range s.Cases {
-			liked = append(liked, c.Helpful...)
+			names = append(names, c.Helpful...)
 		}
 	}
 	for name := range p.Replace {
-		needed = append(needed, name)
+		names = append(names, name)
 	}
-	return needed, liked
+	return names
 }

@@ -110,16 +110,11 @@ func (s *Session) modules() ([]kernel.Module, error) {
 	if len(missing) > 0 {
 		s.channel, line = vm.Either, nil
 	}
-	needed, liked := s.plan.modules()
-	need, _, err := b.ResolveModules(needed, s.plan.Replace)
+	wanted, _, err := b.ResolveModules(s.plan.modules(), s.plan.Replace)
 	if err != nil {
 		return nil, err
 	}
-	like, _, err := b.ResolveModules(liked, s.plan.Replace)
-	if err != nil {
-		return nil, err
-	}
-	return distinct(slices.Concat(line, need, like)), nil
+	return distinct(slices.Concat(line, wanted)), nil
 }
 
 func distinct(modules []kernel.Module) []kernel.Module {

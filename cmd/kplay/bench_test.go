@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,7 +77,7 @@ func archive(b *testing.B, dir, agent string) string {
 	f, err := os.Create(filepath.Join(dir, "nothing.cpio"))
 	assert.NilError(b, err)
 	defer f.Close()
-	_, err = image.WriteTo(io.Writer(f))
+	_, err = image.WriteTo(f)
 	assert.NilError(b, err)
 	return f.Name()
 }

@@ -2,7 +2,6 @@ package vm
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -22,7 +21,6 @@ func (m *Machine) connect(path string) error {
 	m.Running = time.Now()
 	v := monitor.Version.QEMU
 	m.Version = fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Micro)
-	m.monitor = monitor
 	events, err := monitor.Events(context.Background())
 	if err != nil {
 		return fmt.Errorf("listen to QEMU's events: %w", err)
@@ -54,18 +52,4 @@ func (m *Machine) setCause(cause string) {
 	if m.ending.Cause == "" {
 		m.ending.Cause = cause
 	}
-}
-
-// NMI sends every processor of the guest a non-maskable interrupt, which makes
-// a kernel that no longer listens to anything else say where it is, if it was
-// told to panic on one.
-func (m *Machine) NMI() error {
-	command, err := json.Marshal(qmp.Command{Execute: "inject-nmi"})
-	if err != nil {
-		return err
-	}
-	if _, err := m.monitor.Run(command); err != nil {
-		return fmt.Errorf("inject an NMI: %w", err)
-	}
-	return nil
 }

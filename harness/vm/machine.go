@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/digitalocean/go-qemu/qmp"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +44,6 @@ type Machine struct {
 	Running time.Time // when QEMU answered on its control channel
 
 	cmd     *exec.Cmd
-	monitor *qmp.SocketMonitor
 	stderr  bytes.Buffer
 	readers sync.WaitGroup // of the console and of QEMU's events
 
