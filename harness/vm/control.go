@@ -25,12 +25,33 @@ func (m *Machine) connect(path string) error {
 	if err != nil {
 		return fmt.Errorf("listen to QEMU's events: %w", err)
 	}
-	m.readers.Go(func() {
+	m.monitor, m.heard = monitor, make(chan struct{})
+	go func() {
+		defer close(m.heard)
 		for e := range events {
 			m.note(e)
 		}
-	})
+	}()
 	return nil
+}
+
+// lastWords is how long the events of a QEMU that has ended may take to be read.
+const lastWords = 200 * time.Millisecond
+
+// hangUp waits until the last event of a QEMU that has ended was noted. Where
+// QEMU died with a part of a command unread, the connection is reset: go-qemu
+// passes that on to whoever waits for an answer, and while nobody does it goes no
+// further, until it is told to disconnect.
+func (m *Machine) hangUp() {
+	if m.monitor == nil {
+		return
+	}
+	select {
+	case <-m.heard:
+	case <-time.After(lastWords):
+		m.monitor.Disconnect()
+		<-m.heard
+	}
 }
 
 // note keeps the cause of the machine's end (QEMU QMP reference, SHUTDOWN and

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/digitalocean/go-qemu/qmp"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +46,9 @@ type Machine struct {
 
 	cmd     *exec.Cmd
 	stderr  bytes.Buffer
-	readers sync.WaitGroup // of the console and of QEMU's events
+	monitor *qmp.SocketMonitor
+	heard   chan struct{}  // closed when QEMU's last event was noted
+	readers sync.WaitGroup // of the console
 
 	mu     sync.Mutex
 	ending Ending
@@ -170,6 +173,7 @@ func (m *Machine) attach(s Spec, ours []net.Conn) {
 
 func (m *Machine) wait(ours []net.Conn) {
 	m.cmd.Wait()
+	m.hangUp()
 	m.readers.Wait() // the last words come before the end
 	m.mu.Lock()
 	m.ending.Stderr = strings.TrimSpace(m.stderr.String())
