@@ -67,66 +67,62 @@ func (s *Session) remember(p proof) {
 	}
 }
 
-// firstBoot boots the kernel by the accelerator that is proved to run it, and
-// proves it if need be: both are started, and the first whose agent says hello
-// is kept.
-func (s *Session) firstBoot(ctx context.Context) (*link, error) {
+// known says which accelerator to use, if that need not be proved.
+func (s *Session) known() (p proof, ok bool) {
 	usable, why := KVMUsable()
-	known, ok := s.recall()
 	switch {
 	case s.plan.Accel != Auto:
-		return s.settle(ctx, proof{vm.Accel(s.plan.Accel), "asked for by --accel"}, false)
+		return proof{vm.Accel(s.plan.Accel), "asked for by --accel"}, true
 	case !usable:
-		return s.settle(ctx, proof{vm.TCG, why}, false)
-	case ok && known.accel == vm.TCG:
-		return s.settle(ctx, known, false)
-	case ok:
-		if l, err := s.settle(ctx, known, false); err == nil || ctx.Err() != nil {
-			return l, err
-		}
-		os.Remove(s.proofFile())
-		return s.settle(ctx, proof{vm.TCG, "KVM ran this kernel before, and does not now"}, true)
+		return proof{vm.TCG, why}, true
 	}
-	return s.race(ctx)
+	return s.recall()
 }
 
-// settle boots by one accelerator and keeps to it.
-func (s *Session) settle(ctx context.Context, p proof, remember bool) (*link, error) {
-	l, err := connect(ctx, s.spec(p.accel), bootLimit[p.accel])
+// keepTo makes all machines use p.
+func (s *Session) keepTo(p proof) {
+	s.run.Machine.Accel, s.run.Machine.AccelReason = string(p.accel), p.reason
+}
+
+// coldBoot boots the kernel by the accelerator that is proved to run it, and
+// proves it if need be: both are started, and the first whose loader knocks is
+// kept.
+func (s *Session) coldBoot(ctx context.Context) (*cold, error) {
+	p, ok := s.known()
+	if !ok {
+		return s.race(ctx)
+	}
+	c, err := s.boot(ctx, p.accel)
+	if err != nil && p.accel == vm.KVM && s.plan.Accel == Auto && ctx.Err() == nil {
+		p = proof{vm.TCG, "KVM ran this kernel before, and does not now"}
+		if c, err = s.boot(ctx, p.accel); err == nil {
+			s.remember(p)
+			s.plan.Watch.Notice("using tcg: " + p.reason)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	s.keepTo(p)
-	if remember {
-		s.remember(p)
-		s.plan.Watch.Notice("using tcg: " + p.reason)
-	}
-	return l, nil
-}
-
-// keepTo makes all further boots use p.
-func (s *Session) keepTo(p proof) {
-	s.accel = p.accel
-	s.run.Machine.Accel, s.run.Machine.AccelReason = string(p.accel), p.reason
+	return c, nil
 }
 
 type attempt struct {
 	accel vm.Accel
-	link  *link
+	cold  *cold
 	err   error
 }
 
-func (s *Session) race(ctx context.Context) (*link, error) {
+func (s *Session) race(ctx context.Context) (*cold, error) {
 	begin := time.Now()
 	attempts := make(chan attempt, 2)
 	cancel := make(map[vm.Accel]context.CancelFunc)
 	for _, accel := range []vm.Accel{vm.KVM, vm.TCG} {
 		one, stop := context.WithCancel(ctx)
 		cancel[accel] = stop
-		spec := s.spec(accel)
 		go func() {
-			l, err := connect(one, spec, bootLimit[accel])
-			attempts <- attempt{accel, l, err}
+			c, err := s.boot(one, accel)
+			attempts <- attempt{accel, c, err}
 		}()
 	}
 	kvmSaid := "it had not come up by then"
@@ -149,7 +145,7 @@ func (s *Session) race(ctx context.Context) (*link, error) {
 }
 
 // won keeps the machine that came up first and ends the other one.
-func (s *Session) won(a attempt, begin time.Time, kvmSaid string, cancel map[vm.Accel]context.CancelFunc, attempts <-chan attempt, other bool) (*link, error) {
+func (s *Session) won(a attempt, begin time.Time, kvmSaid string, cancel map[vm.Accel]context.CancelFunc, attempts <-chan attempt, other bool) (*cold, error) {
 	p := proof{a.accel, "it booted this kernel"}
 	loser := vm.TCG
 	if a.accel == vm.TCG {
@@ -160,10 +156,12 @@ func (s *Session) won(a attempt, begin time.Time, kvmSaid string, cancel map[vm.
 	}
 	cancel[loser]()
 	if other {
-		<-attempts
+		if b := <-attempts; b.err == nil {
+			b.cold.discard()
+		}
 	}
 	// The winner's context stays uncancelled; it ends with ctx.
 	s.keepTo(p)
 	s.remember(p)
-	return a.link, nil
+	return a.cold, nil
 }

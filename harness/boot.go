@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/kernel-playground/kplay/harness/event"
 	"github.com/kernel-playground/kplay/harness/guest"
 	"github.com/kernel-playground/kplay/harness/vm"
-	"github.com/kernel-playground/kplay/images/kernel"
+	"github.com/kernel-playground/kplay/images/initramfs"
 	"github.com/kernel-playground/kplay/results"
 )
 
@@ -48,101 +49,111 @@ func (s *Session) cmdline(accel vm.Accel) string {
 	} else {
 		uarts = "8250.nr_uarts=2"
 	}
-	return strings.Join(append(words, uarts, guest.RoleVar+"="+guest.RoleAgent), " ")
+	return strings.Join(append(words, uarts, fmt.Sprintf("%s=%d", guest.LandingVar, s.delivery.landingSize()),
+		guest.RoleVar+"="+guest.RoleLoader), " ")
 }
 
 func (s *Session) spec(accel vm.Accel) vm.Spec {
 	return vm.Spec{
-		QEMU: s.qemu, Accel: accel, Kernel: s.kernel, Initrd: s.initrd,
-		Cmdline: s.cmdline(accel), Memory: s.plan.Memory, CPUs: s.plan.CPUs, Channel: s.channel,
+		QEMU: s.qemu, Accel: accel, Kernel: s.kernel, Cmdline: s.cmdline(accel),
+		Memory: s.plan.Memory, CPUs: s.plan.CPUs, Channel: s.channel, Dumpable: s.plan.Vmcore,
 	}
 }
 
-// machine gives a sound, booted machine. A kernel that fails to boot is tried
-// once more, so that one bad boot in many is told from a kernel that never
-// boots.
-func (s *Session) machine(ctx context.Context) (*link, error) {
-	if s.link != nil {
-		return s.link, nil
-	}
-	for first := true; ; first = false {
-		l, err := s.boot(ctx)
-		if err == nil {
-			return s.admit(l), nil
-		}
-		var dead *KernelError
-		if !errors.As(err, &dead) || ctx.Err() != nil {
-			return nil, err
-		}
-		if dead.Silent && s.plan.Build.Config == "" {
-			return nil, kernel.UserError(dead.Reason + ": build it with CONFIG_SERIAL_8250_CONSOLE=y, or name it together with its configuration")
-		}
-		s.failedBoot(dead)
-		if !first {
-			return nil, err
-		}
-		s.plan.Watch.Notice("trying once more")
-	}
+// A cold is a guest that has booted to its loader.
+type cold struct {
+	newborn
+	ram   *os.File
+	knock answer
 }
 
-func (s *Session) boot(ctx context.Context) (*link, error) {
-	if s.accel == "" || len(s.run.Boots) == 0 {
-		return s.firstBoot(ctx)
+// boot boots the kernel until its loader knocks.
+func (s *Session) boot(ctx context.Context, accel vm.Accel) (*cold, error) {
+	image, initrd, err := s.image(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return connect(ctx, s.spec(s.accel), bootLimit[s.accel])
+	defer image.Close()
+	defer initrd.Close()
+	c := &cold{newborn: newborn{console: newConsole(), accel: accel}}
+	if c.ram, err = vm.NewRAM(s.plan.Memory); err != nil {
+		return nil, err
+	}
+	spec := s.spec(accel)
+	spec.RAM, spec.Initrd, spec.Console = c.ram, initrd, c.console
+	if c.machine, err = vm.Start(ctx, spec); err != nil {
+		c.ram.Close()
+		return nil, err
+	}
+	answers := make(chan answer, len(c.machine.Lines))
+	for _, line := range c.machine.Lines {
+		go func() { answers <- knocked(line) }()
+	}
+	if c.knock, err = c.await(ctx, answers, bootLimit[accel]); err != nil {
+		c.discard()
+		return nil, err
+	}
+	return c, nil
 }
 
-// admit makes l the session's machine and begins its record.
-func (s *Session) admit(l *link) *link {
-	l.number = len(s.run.Boots) + 1
-	s.run.Boots = append(s.run.Boots, results.Boot{Number: l.number, Phases: l.phases()})
-	if l.number == 1 || len(s.run.Machine.Args) == 0 {
-		s.run.Machine.Args, s.run.Machine.QEMU = l.machine.Args, l.machine.Version
-		s.run.Machine.Cmdline = s.cmdline(s.accel)
+// knocked waits for the loader on a line.
+func knocked(line vm.Line) answer {
+	conn := event.NewConn(line, event.BootKey, line.Lossy)
+	defer conn.Close()
+	a := receive(line, conn)
+	if a.err == nil && (a.event.Kind != event.Knock || a.event.Facts == nil) {
+		a.err = fmt.Errorf("wait for the loader: got %q", a.event.Kind)
 	}
-	if s.writer != nil {
-		if f, err := s.writer.Console(l.number); err == nil {
-			l.console.keep(f)
-		}
-		l.log = func(e event.Event) { s.writer.Event(l.number, e) }
-		l.log(l.hello)
-	}
-	go l.listen()
-	for _, fate := range l.hello.Modules {
-		if fate != "loaded" && l.number == 1 {
-			s.plan.Watch.Notice(fmt.Sprintf("in the guest: %s", fate))
-		}
-	}
-	s.link = l
-	return l
+	return a
 }
 
-// failedBoot records a boot that came to nothing, and shows it.
-func (s *Session) failedBoot(dead *KernelError) {
-	number := len(s.run.Boots) + 1
-	s.run.Boots = append(s.run.Boots, results.Boot{Number: number, End: "crash", Reason: dead.Reason})
-	if s.writer != nil {
-		if f, err := s.writer.Console(number); err == nil {
-			f.Write([]byte(dead.Console))
-			f.Close()
-		}
+// discard ends the machine and frees its memory.
+func (c *cold) discard() {
+	c.end()
+	c.ram.Close()
+}
+
+// image is the initramfs of a boot, and a file to read it by.
+func (s *Session) image(ctx context.Context) (*initramfs.Image, *os.File, error) {
+	agent, err := os.Executable()
+	if err != nil {
+		return nil, nil, &vm.HostError{Deed: "find this program's own file", Err: err}
 	}
-	s.plan.Watch.Notice(dead.Reason)
-	s.plan.Watch.Notice(dead.Console)
+	image, err := initramfs.Assemble(ctx, initramfs.Spec{Agent: agent, Modules: s.transport})
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := image.File()
+	return image, f, err
 }
 
-// retire ends a machine that a case has damaged.
-func (s *Session) retire(l *link, res results.Result) {
-	l.kill()
-	s.ended(l, strings.ToLower(string(res.Verdict)), res.FullName()+": "+res.Reason)
+// phases splits the boot's wall time. What happens in the guest is told by the
+// guest's clock, which under emulation keeps its own pace: those stretches are
+// scaled to fit between what the host saw.
+func (c *cold) phases() []results.Phase {
+	ps := []results.Phase{{Name: "QEMU start", Wall: c.machine.Running.Sub(c.machine.Started)}}
+	seen := c.knock.at.Sub(c.machine.Running)
+	marks := c.knock.event.Marks
+	if len(marks) == 0 {
+		return append(ps, results.Phase{Name: "firmware to loader", Wall: seen})
+	}
+	inGuest := time.Duration(marks[len(marks)-1].NS)
+	scale := 1.0
+	if firmware := seen - inGuest; firmware > 0 {
+		ps = append(ps, results.Phase{Name: "firmware", Wall: firmware})
+	} else {
+		scale = float64(seen) / float64(inGuest)
+	}
+	var before int64
+	for _, m := range marks {
+		ps = append(ps, results.Phase{Name: m.Name, Wall: time.Duration(float64(m.NS-before) * scale)})
+		before = m.NS
+	}
+	return ps
 }
 
-// ended completes the record of a boot.
-func (s *Session) ended(l *link, end, reason string) {
-	l.console.close()
-	b := &s.run.Boots[l.number-1]
-	ending := l.machine.Ending()
-	b.End, b.Reason, b.Wall, b.CPU = end, reason, ending.Wall, ending.CPU
-	b.Phases = append(b.Phases, results.Phase{Name: "cases and shutdown", Wall: ending.Wall - l.greeted.Sub(l.machine.Started)})
-	s.link = nil
+// asKernelError returns what is wrong with the kernel, if err says so.
+func asKernelError(err error) (*KernelError, bool) {
+	var dead *KernelError
+	return dead, errors.As(err, &dead)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,41 +30,47 @@ const consoleExcerpt = 64 << 10
 // A witness hears one case from its beginning to its verdict.
 type witness struct {
 	*link
-	watch  Watcher
-	suite  suites.Suite
-	res    results.Result
-	from   int64 // where the console stood when it began
-	output strings.Builder
-	kmsg   strings.Builder // what the kernel said, one record a line
+	session *Session
+	suite   suites.Suite
+	res     results.Result
+	from    int64 // where the console stood when it began
+	output  strings.Builder
+	kmsg    strings.Builder // what the kernel said, one record a line
 }
 
-// runCase runs one case and judges it. sound says that the machine is fit for
-// another one.
-func (l *link) runCase(ctx context.Context, suite suites.Suite, c suites.Case, limit time.Duration, watch Watcher) (res results.Result, sound bool) {
-	w := &witness{link: l, watch: watch, suite: suite, from: l.console.mark()}
+// An aftermath is what a case leaves of its machine.
+type aftermath int
+
+const (
+	sound   aftermath = iota // fit for another case
+	damaged                  // it lives, but the kernel complained or is tainted
+	dead                     // it does not answer, or is gone
+)
+
+// runCase runs one case and judges it.
+func (l *link) runCase(ctx context.Context, suite suites.Suite, c suites.Case, s *Session) (results.Result, aftermath) {
+	w := &witness{link: l, session: s, suite: suite, from: l.console.mark()}
 	w.res = results.Result{Suite: suite.Name, Case: c.Name, Boot: l.number, Started: time.Now()}
-	for _, e := range l.early {
-		w.hear(e)
-	}
-	l.early = nil
+	limit := s.plan.Timeout
 	if limit == 0 {
 		limit = time.Duration(float64(c.Deadline()) * max(1, l.stretch/reserve))
 	}
-	if err := l.conn.Send(event.Event{Kind: event.Run, Case: suite.FullName(c), Alone: c.Alone}); err != nil {
+	after := dead
+	if err := l.conn.Send(event.Event{Kind: event.Run, Case: suite.FullName(c), Alone: c.Alone, WallNS: time.Now().UnixNano()}); err != nil {
 		w.res.Verdict, w.res.Reason = results.Error, "tell the guest to run the case: "+err.Error()
 	} else {
-		sound = w.follow(ctx, limit)
+		after = w.follow(ctx, limit)
 	}
 	w.res.Duration = time.Since(w.res.Started)
 	w.res.Output = w.output.String()
 	if w.res.Verdict != results.Pass && w.res.Verdict != results.Skip {
 		w.res.Console = w.excerpt()
 	}
-	return w.res, sound
+	return w.res, after
 }
 
 // follow listens until the case has a verdict.
-func (w *witness) follow(ctx context.Context, limit time.Duration) (sound bool) {
+func (w *witness) follow(ctx context.Context, limit time.Duration) aftermath {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	var suspect <-chan time.Time // a panic was read; passes if nobody proves it wrong
@@ -72,7 +80,7 @@ func (w *witness) follow(ctx context.Context, limit time.Duration) (sound bool) 
 			switch {
 			case !ok:
 				w.silent()
-				return false
+				return dead
 			case e.Kind == event.Finish && e.Case == w.name():
 				return w.finished(e)
 			case e.Kind == event.Pong && suspect != nil:
@@ -85,17 +93,21 @@ func (w *witness) follow(ctx context.Context, limit time.Duration) (sound bool) 
 			go w.conn.Send(event.Event{Kind: event.Ping})
 		case <-suspect:
 			w.dead("")
-			return false
+			return dead
+		case <-w.machine.Panicked():
+			w.dump()
+			w.dead("")
+			return dead
 		case <-w.machine.Done():
 			w.drain()
 			w.dead(w.machine.Ending().Cause)
-			return false
+			return dead
 		case <-deadline.C:
 			w.hung(limit)
-			return false
+			return dead
 		case <-ctx.Done():
 			w.res.Verdict, w.res.Reason = results.Miss, "interrupted"
-			return false
+			return dead
 		}
 	}
 }
@@ -106,7 +118,7 @@ func (w *witness) hear(e event.Event) {
 	switch e.Kind {
 	case event.Output:
 		w.output.WriteString(e.Text)
-		w.watch.Output(w.name(), e.Text)
+		w.session.plan.Watch.Output(w.name(), e.Text)
 	case event.Kmsg:
 		if e.Facility == kernelFacility {
 			w.kmsg.WriteString(e.Text + "\n")
@@ -130,7 +142,7 @@ func (w *witness) drain() {
 }
 
 // finished judges a case that came to its end.
-func (w *witness) finished(e event.Event) (sound bool) {
+func (w *witness) finished(e event.Event) aftermath {
 	if e.Dropped > 0 {
 		fmt.Fprintf(&w.output, "[%d more bytes of output]\n", e.Dropped)
 	}
@@ -138,7 +150,10 @@ func (w *witness) finished(e event.Event) (sound bool) {
 	fresh := e.Taint &^ w.taint
 	w.taint = e.Taint
 	w.res.Verdict, w.res.Reason = verdictOf(e, w.res.Records, fresh)
-	return len(w.res.Records) == 0 && fresh == 0 && w.res.Verdict != results.Error
+	if len(w.res.Records) > 0 || fresh != 0 || w.res.Verdict == results.Error {
+		return damaged
+	}
+	return sound
 }
 
 // dead judges a case during which the machine ended, or no longer answers after
@@ -179,13 +194,58 @@ func (w *witness) hung(limit time.Duration) {
 	for _, e := range records {
 		w.hear(e)
 	}
-	if !answered {
-		w.res.Reason += "; the guest does not answer"
-	}
 	w.res.Records = crash.Scan([]byte(w.kmsg.String()))
 	if worst := crash.Worst(w.res.Records); worst != nil && worst.Damaging() {
 		w.res.Verdict, w.res.Reason = results.Crash, worst.Summary()+" (and "+w.res.Reason+")"
 	}
+	if !answered {
+		w.res.Reason += "; the guest does not answer"
+		w.interrupt()
+	}
+	w.dump()
+}
+
+// interrupt has a kernel that listens to nothing else say where it is: it was
+// told to panic on an NMI. Its words then go with the result but, having been
+// asked for, make no verdict.
+func (w *witness) interrupt() {
+	if err := w.machine.NMI(); err != nil {
+		w.res.Reason += "; " + err.Error()
+		return
+	}
+	select {
+	case <-w.machine.Done():
+	case <-w.machine.Panicked():
+	case <-time.After(2 * witnessWait):
+		return
+	}
+	said := crash.Scan(w.console.since(w.from))
+	if len(said) == 0 {
+		return
+	}
+	w.res.Records = said
+	if where := said[0].Func; where != "" {
+		w.res.Reason += "; it was in " + where
+	}
+}
+
+// dump keeps the guest's memory, if that was asked for.
+func (w *witness) dump() {
+	s := w.session
+	if !s.plan.Vmcore || s.writer == nil {
+		return
+	}
+	name := fmt.Sprintf("vmcore-%d", w.number)
+	path, err := filepath.Abs(filepath.Join(s.writer.Dir(), name))
+	if err == nil {
+		err = w.machine.Dump(path)
+	}
+	if err != nil {
+		os.Remove(path)
+		s.plan.Watch.Notice(fmt.Sprintf("no vmcore of %s: %v", w.name(), err))
+		return
+	}
+	s.amend(w.number, func(b *results.Boot) { b.Vmcore = name })
 }
 
 // excerpt is what the kernel said during the case: its log as it reached the

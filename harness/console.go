@@ -17,10 +17,11 @@ type console struct {
 	fatal chan string // gets the first line that reads like a panic
 
 	mu      sync.Mutex
-	file    io.WriteCloser // may be nil
-	kept    []byte         // the last consoleKept bytes
-	dropped int64          // bytes before kept
-	line    []byte         // the unfinished last line
+	open    func() (io.WriteCloser, error) // makes file; nil once it has, or if none is wanted
+	file    io.WriteCloser                 // may be nil
+	kept    []byte                         // the last consoleKept bytes
+	dropped int64                          // bytes before kept
+	line    []byte                         // the unfinished last line
 	told    bool
 }
 
@@ -31,9 +32,7 @@ func newConsole() *console { return &console{fatal: make(chan string, 1)} }
 func (c *console) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.file != nil {
-		c.file.Write(b)
-	}
+	c.record(b)
 	c.kept = append(c.kept, b...)
 	if over := len(c.kept) - 2*consoleKept; over > 0 {
 		c.dropped += int64(len(c.kept) - consoleKept)
@@ -85,12 +84,26 @@ func (c *console) rearm() {
 	c.told = false
 }
 
-// keep has the console written to f, from its beginning.
-func (c *console) keep(f io.WriteCloser) {
+// keep has the console written to the file that open makes, from its beginning.
+// No file is made for a console on which nothing is written.
+func (c *console) keep(open func() (io.WriteCloser, error)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f.Write(c.kept)
-	c.file = f
+	c.open = open
+	c.record(c.kept)
+}
+
+// record writes to the file. c.mu is held.
+func (c *console) record(b []byte) {
+	if c.open != nil && len(b) > 0 {
+		if f, err := c.open(); err == nil {
+			c.file = f
+		}
+		c.open = nil
+	}
+	if c.file != nil {
+		c.file.Write(b)
+	}
 }
 
 func (c *console) close() {

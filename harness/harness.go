@@ -1,7 +1,7 @@
 // Package harness takes one build through its suites: it plans what the guest
-// needs, boots it, has the cases run one by one, judges each by what the guest
-// and the kernel say, starts a new machine after one that was damaged, and
-// records everything.
+// needs, boots it once and freezes it, has the cases run in clones, judges each
+// by what the guest and the kernel say, takes a new clone after one that was
+// damaged, and records everything.
 //
 // The story is told by Execute; Session is the same for a caller that asks for
 // cases one at a time.
@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/kernel-playground/kplay/images/kernel"
@@ -37,18 +38,7 @@ func Execute(ctx context.Context, p Plan) (*results.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	var broken error
-	for _, suite := range p.Suites {
-		for _, c := range suite.Cases {
-			if broken != nil {
-				s.miss(suite, c, broken)
-				continue
-			}
-			if _, err := s.Case(ctx, suite, c); err != nil {
-				broken = err
-			}
-		}
-	}
+	broken := s.all(ctx)
 	run, err := s.Close(broken)
 	if broken != nil {
 		err = broken
@@ -56,41 +46,60 @@ func Execute(ctx context.Context, p Plan) (*results.Run, error) {
 	return run, err
 }
 
-// Case runs one case, on the machine of the case before if that one left it
-// sound, else on a new one. With an error there is no use in going on; the
-// result is then MISS.
-func (s *Session) Case(ctx context.Context, suite suites.Suite, c suites.Case) (results.Result, error) {
-	l, err := s.machine(ctx)
-	if err != nil {
-		return s.miss(suite, c, err), err
+// all has workers run all cases, and returns why they stopped early, if they did.
+func (s *Session) all(ctx context.Context) error {
+	batches := s.plan.batches()
+	queue := make(chan batch, len(batches))
+	for _, b := range batches {
+		queue <- b
 	}
-	reason := s.broken(suite, l)
-	if reason != "" && s.plan.Build.Modules == "" {
-		// Nobody has promised anything: the modules were left at home.
-		err := kernel.UserError(fmt.Sprintf("%s; name the package or directory that %s came with, or the modules by --module NAME=FILE.ko",
-			reason, s.plan.Build.Image))
-		return s.miss(suite, c, err), err
+	close(queue)
+	var first struct {
+		sync.Mutex
+		err error
 	}
-	if reason != "" {
-		res := results.Result{Suite: suite.Name, Case: c.Name, Verdict: results.Fail, Reason: reason, Boot: l.number, Started: time.Now()}
-		return s.record(res), nil
+	broken := func() error {
+		first.Lock()
+		defer first.Unlock()
+		return first.err
 	}
-	s.plan.Watch.Started(suite.FullName(c))
-	res, sound := l.runCase(ctx, suite, c, s.plan.Timeout, s.plan.Watch)
-	if !sound {
-		s.retire(l, res)
+	var workers sync.WaitGroup
+	for range min(s.plan.Parallel, len(batches)) {
+		workers.Go(func() {
+			err := (&worker{s: s}).work(ctx, queue, broken)
+			first.Lock()
+			defer first.Unlock()
+			if first.err == nil {
+				first.err = err
+			}
+		})
 	}
-	return s.record(res), ctx.Err()
+	workers.Wait()
+	return first.err
 }
 
-// broken says how the build breaks its promise of the suite's feature, if it
-// does.
-func (s *Session) broken(suite suites.Suite, l *link) string {
+// Case runs one case, on the machine of the case before if that one left it
+// sound, else on a new one. With an error there is no use in going on; the
+// result is then MISS. It is for one goroutine.
+func (s *Session) Case(ctx context.Context, suite suites.Suite, c suites.Case) (results.Result, error) {
+	return s.worker.run(ctx, suite, c)
+}
+
+// feature gives the case's result if the build breaks its promise of the
+// suite's feature. Where nobody has promised anything, for the modules were left
+// at home, it is the user's error.
+func (s *Session) feature(suite suites.Suite, c suites.Case, l *link) (*results.Result, error) {
 	f, ok, err := carried(suite)
-	if err != nil || !ok || f.present(l.hello.Filesystems) {
-		return ""
+	facts := s.frozen.Ready.Facts
+	if err != nil || !ok || f.present(facts.Filesystems) {
+		return nil, nil
 	}
-	return f.absence(l.hello.Release)
+	reason := f.absence(facts.Release)
+	if s.plan.Build.Modules == "" {
+		return nil, kernel.UserError(fmt.Sprintf("%s; name the package or directory that %s came with, or the modules by --module NAME=FILE.ko",
+			reason, s.plan.Build.Image))
+	}
+	return &results.Result{Suite: suite.Name, Case: c.Name, Verdict: results.Fail, Reason: reason, Boot: l.number, Started: time.Now()}, nil
 }
 
 // miss records a case that was not reached.
@@ -108,14 +117,16 @@ func missReason(why error) string {
 }
 
 func (s *Session) record(res results.Result) results.Result {
+	s.mu.Lock()
 	s.run.Cases = append(s.run.Cases, res)
 	s.save()
+	s.mu.Unlock()
 	s.plan.Watch.Ended(res)
 	return res
 }
 
 // save keeps the first error; the run goes on without a record rather than not
-// at all.
+// at all. s.mu is held, or nothing else runs.
 func (s *Session) save() {
 	if s.writer == nil || s.saveErr != nil {
 		return

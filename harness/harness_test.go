@@ -14,7 +14,7 @@ import (
 	"github.com/kernel-playground/kplay/suites/selftest"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m, selftest.Suite()) }
+func TestMain(m *testing.M) { kerneltest.Main(m, append(guestSuites(), selftest.Suite())...) }
 
 // TestVerdicts has a real kernel go through every way a case can end, and checks
 // what the harness makes of it.

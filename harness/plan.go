@@ -1,6 +1,11 @@
 package harness
 
 import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/kernel-playground/kplay/images/kernel"
@@ -28,6 +33,9 @@ type Plan struct {
 	Accel    string            // Auto, "kvm" or "tcg"
 	Memory   int               // MiB; 0 means DefaultMemory
 	CPUs     int               // 0 means DefaultCPUs
+	Isolate  Isolation         // empty means ByBatch
+	Parallel int               // clones that run cases at once; 0 means as many as processors and memory carry
+	Vmcore   bool              // keep the guest's memory after a panic or a hang
 	Timeout  time.Duration     // of every case, by the host's clock; 0 means its own, stretched as the guest is slow
 	Upstream string            // overrides what the build says, as "v6.18-rc5"
 	Profile  bool              // have the guest tell more of where its boot's time went
@@ -38,32 +46,22 @@ type Plan struct {
 	Watch    Watcher           // may be nil
 }
 
-// A Watcher is told what happens while it happens. Its methods are called from
-// one goroutine at a time.
-type Watcher interface {
-	// Notice is given one line that is worth a person's while.
-	Notice(line string)
-	// Started says that a case begins, Output what it prints.
-	Started(name string)
-	Output(name, text string)
-	// Ended is given the verdict.
-	Ended(results.Result)
-}
+// An Isolation says what cases share a machine.
+type Isolation string
 
-// Deaf is a Watcher that ignores everything.
-type Deaf struct{}
+// The isolations.
+const (
+	// ByBatch has cases share a clone until one of them leaves it damaged.
+	ByBatch Isolation = "batch"
+	// ByCase gives every case a clone of its own.
+	ByCase Isolation = "case"
+	// BySuite has a suite's cases share a clone, whatever state it is in, as
+	// long as it lives.
+	BySuite Isolation = "suite"
+)
 
-// Notice does nothing.
-func (Deaf) Notice(string) {}
-
-// Started does nothing.
-func (Deaf) Started(string) {}
-
-// Output does nothing.
-func (Deaf) Output(string, string) {}
-
-// Ended does nothing.
-func (Deaf) Ended(results.Result) {}
+// Isolations are all of them.
+var Isolations = []string{string(ByBatch), string(ByCase), string(BySuite)}
 
 func (p Plan) withDefaults() Plan {
 	if p.Accel == "" {
@@ -75,9 +73,16 @@ func (p Plan) withDefaults() Plan {
 	if p.CPUs == 0 {
 		p.CPUs = DefaultCPUs
 	}
+	if p.Isolate == "" {
+		p.Isolate = ByBatch
+	}
+	if p.Parallel == 0 {
+		p.Parallel = carry(p.Memory)
+	}
 	if p.Watch == nil {
 		p.Watch = Deaf{}
 	}
+	p.Watch = &inTurn{Watcher: p.Watch}
 	if p.Upstream == "" {
 		p.Upstream = p.Build.Upstream.String()
 	}
@@ -100,4 +105,30 @@ func (p Plan) modules() (names []string) {
 		names = append(names, name)
 	}
 	return names
+}
+
+// carry is how many clones with so much memory, in MiB, this host can run at
+// once: one for each processor, as long as the worst case, all their memory
+// their own, fits into half of what is free.
+func carry(memory int) int {
+	n := runtime.NumCPU()
+	var free uint64
+	b, _ := os.ReadFile("/proc/meminfo")
+	if _, after, ok := strings.Cut(string(b), "MemAvailable:"); ok {
+		if _, err := fmt.Sscan(after, &free); err == nil { // KiB
+			n = min(n, int(free>>11)/memory)
+		}
+	}
+	return max(1, n)
+}
+
+// sort puts results into the order in which the plan has their cases.
+func (p Plan) sort(all []results.Result) {
+	place := make(map[string]int)
+	for _, s := range p.Suites {
+		for _, c := range s.Cases {
+			place[s.FullName(c)] = len(place)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b results.Result) int { return place[a.FullName()] - place[b.FullName()] })
 }

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
 	"golang.org/x/sys/unix"
 
+	"github.com/kernel-playground/kplay/harness/event"
 	"github.com/kernel-playground/kplay/harness/vm"
 	"github.com/kernel-playground/kplay/images/initramfs"
 	"github.com/kernel-playground/kplay/images/kernel"
@@ -20,22 +23,30 @@ import (
 // A Session is one build being taken through cases. Nothing is booted before
 // the first case.
 type Session struct {
-	plan    Plan
+	plan      Plan
+	qemu      string // its path
+	kernel    string // the file QEMU boots
+	channel   vm.Channel
+	transport []kernel.Module // what the line needs where it is not built in
+	delivery  *delivery
+
+	making   sync.Mutex // held while the template is made
+	frozen   *frozen    // what clones start from; nil until the first case
+	hopeless error      // why there is none and will be none
+	worker   *worker    // of the cases that Case runs
+
+	mu      sync.Mutex // guards what follows
 	run     *results.Run
 	writer  *results.Writer // nil if the run is not saved
 	saveErr error
-
-	qemu    string // its path
-	image   *initramfs.Image
-	initrd  *os.File // the same, for QEMU to read
-	kernel  string   // the file QEMU boots
-	channel vm.Channel
-	accel   vm.Accel // empty until it is known
-	link    *link    // the sound machine, if there is one
 }
 
 // transport are the modules the agent's line needs where they are not built in.
 var transport = []string{"virtio_pci", "virtio_console"}
+
+// dumping are the modules by which a kernel says that it has panicked, and where
+// a dump of its memory has to be read from.
+var dumping = []string{"pvpanic", "pvpanic_mmio", "qemu_fw_cfg"}
 
 // Open checks the plan and prepares what is to be booted. Of an unfit build or
 // plan it says so with a kernel.UserError.
@@ -49,28 +60,22 @@ func Open(ctx context.Context, p Plan) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{plan: p, qemu: qemu}
+	s.worker = &worker{s: s}
 	if err := s.prepare(ctx); err != nil {
 		return nil, err
-	}
-	if p.Accel != Auto {
-		s.accel = vm.Accel(p.Accel)
 	}
 	s.run = p.newRun()
 	if p.Results == "" {
 		return s, nil
 	}
 	if s.writer, err = results.Create(p.Results, s.run); err != nil {
-		return nil, errors.Join(mendable(err, p.Results), s.discard())
+		return nil, errors.Join(mendable(err, p.Results), s.delivery.program.Close())
 	}
 	return s, nil
 }
 
-// discard frees the initramfs.
-func (s *Session) discard() error {
-	return errors.Join(s.initrd.Close(), s.image.Close())
-}
-
-// prepare makes the initramfs and finds the fastest way to boot the kernel.
+// prepare packs what the guest is to have and finds the fastest way to boot the
+// kernel.
 func (s *Session) prepare(ctx context.Context) error {
 	b := s.plan.Build
 	path, ok, err := initramfs.Vmlinux(s.plan.Cache, b.Image)
@@ -91,16 +96,13 @@ func (s *Session) prepare(ctx context.Context) error {
 	if err != nil {
 		return &vm.HostError{Deed: "find this program's own file", Err: err}
 	}
-	if s.image, err = initramfs.Assemble(ctx, initramfs.Spec{Agent: agent, Modules: modules}); err != nil {
-		return err
-	}
-	s.initrd, err = s.image.File()
+	s.delivery, err = pack(ctx, agent, modules)
 	return err
 }
 
-// modules are those the guest loads: for the line, for the suites, and those
-// the suites like to have. One that is missing may be built into a kernel whose
-// configuration is unknown: the guest will tell.
+// modules sets the modules for the line, and returns those for the suites: what
+// they need, and what they like to have. One that is missing may be built into a
+// kernel whose configuration is unknown: the guest will tell.
 func (s *Session) modules() ([]kernel.Module, error) {
 	b := s.plan.Build
 	line, missing, err := b.ResolveModules(transport, nil)
@@ -110,11 +112,17 @@ func (s *Session) modules() ([]kernel.Module, error) {
 	if len(missing) > 0 {
 		s.channel, line = vm.Either, nil
 	}
-	wanted, _, err := b.ResolveModules(s.plan.modules(), s.plan.Replace)
-	if err != nil {
-		return nil, err
+	s.transport = line
+	names := s.plan.modules()
+	if s.plan.Vmcore {
+		names = append(names, dumping...)
 	}
-	return distinct(slices.Concat(line, wanted)), nil
+	wanted, _, err := b.ResolveModules(names, s.plan.Replace)
+	return slices.DeleteFunc(distinct(wanted), s.isTransport), err
+}
+
+func (s *Session) isTransport(m kernel.Module) bool {
+	return slices.ContainsFunc(s.transport, func(o kernel.Module) bool { return o.Name == m.Name })
 }
 
 func distinct(modules []kernel.Module) []kernel.Module {
@@ -127,19 +135,139 @@ func distinct(modules []kernel.Module) []kernel.Module {
 	return out
 }
 
+// template gives what clones start from. What failed once is not tried again.
+func (s *Session) template(ctx context.Context) (*frozen, error) {
+	s.making.Lock()
+	defer s.making.Unlock()
+	if s.frozen == nil && s.hopeless == nil {
+		s.frozen, s.hopeless = s.insist(ctx)
+		if s.frozen != nil {
+			s.adopt()
+		}
+	}
+	return s.frozen, s.hopeless
+}
+
+// insist gets a template, at the second try if need be: one bad boot in many is
+// told from a kernel that never boots.
+func (s *Session) insist(ctx context.Context) (*frozen, error) {
+	for first := true; ; first = false {
+		f, err := s.freeze(ctx)
+		dead, ok := asKernelError(err)
+		if !ok || ctx.Err() != nil {
+			return f, err
+		}
+		if dead.Silent && s.plan.Build.Config == "" {
+			return nil, kernel.UserError(dead.Reason + ": build it with CONFIG_SERIAL_8250_CONSOLE=y, or name it together with its configuration")
+		}
+		s.failedBoot(dead)
+		if !first {
+			return nil, err
+		}
+		s.plan.Watch.Notice("trying once more")
+	}
+}
+
+// freeze finds the template, or makes it: of a base, or else of a boot.
+func (s *Session) freeze(ctx context.Context) (*frozen, error) {
+	if f, err := s.recallFrozen(); f != nil || err != nil {
+		return f, err
+	}
+	r, err := s.raising(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.raise(ctx, r)
+}
+
+// adopt records what clones start from, and says what is wrong with it.
+func (s *Session) adopt() {
+	f := s.frozen
+	s.mu.Lock()
+	s.run.Machine.Args, s.run.Machine.QEMU, s.run.Machine.Cmdline = f.Args, f.QEMU, s.cmdline(f.Spec.Accel)
+	s.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(f.Ready.Modules)) {
+		if fate := f.Ready.Modules[name]; fate != "loaded" {
+			s.plan.Watch.Notice("in the guest: " + fate)
+		}
+	}
+	if worst := f.complaint(); worst != nil {
+		s.plan.Watch.Notice("the kernel complained while booting: " + worst.Summary())
+	}
+}
+
+// forget drops a template that turned out not to work.
+func (s *Session) forget(f *frozen) {
+	s.making.Lock()
+	defer s.making.Unlock()
+	if s.frozen == f {
+		s.drop(f)
+		s.frozen = nil
+	}
+}
+
+// born records a machine that was started to be frozen.
+func (s *Session) born(r *raising, f *frozen, err error) {
+	b := *r.boot
+	b.End = "frozen"
+	if err != nil {
+		b.End, b.Reason = "error", err.Error()
+	} else if worst := f.complaint(); worst != nil {
+		b.Reason = worst.Summary()
+	}
+	b.Wall, b.CPU = time.Since(r.machine.Started), r.machine.CPU()
+	n := s.number(b)
+	if f == nil || s.writer == nil {
+		return
+	}
+	if file, err := s.writer.Console(n); err == nil {
+		file.Write(r.console.since(0))
+		file.Close()
+	}
+	for _, e := range append([]event.Event{f.Ready}, f.BootLog...) {
+		s.writer.Event(n, e)
+	}
+}
+
+// number adds a machine to the record and returns its number.
+func (s *Session) number(b results.Boot) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b.Number = len(s.run.Boots) + 1
+	s.run.Boots = append(s.run.Boots, b)
+	return b.Number
+}
+
+// failedBoot records a boot that came to nothing, and shows it.
+func (s *Session) failedBoot(dead *KernelError) {
+	number := s.number(results.Boot{Kind: results.KindBoot, End: "crash", Reason: dead.Reason})
+	if s.writer != nil {
+		if f, err := s.writer.Console(number); err == nil {
+			f.Write([]byte(dead.Console))
+			f.Close()
+		}
+	}
+	s.plan.Watch.Notice(dead.Reason)
+	s.plan.Watch.Notice(dead.Console)
+}
+
 // Close ends the session and gives the run. broken is why it ended early, or nil.
 func (s *Session) Close(broken error) (*results.Run, error) {
 	var errs *multierror.Error
-	if s.link != nil {
-		s.link.stop()
-		s.ended(s.link, "bye", "")
-	}
+	s.worker.close()
 	if broken != nil {
 		s.run.Failure = missReason(broken)
 	}
 	s.run.State, s.run.Finished = results.Finished, time.Now()
+	s.plan.sort(s.run.Cases)
 	s.save()
-	errs = multierror.Append(errs, s.saveErr, s.discard())
+	errs = multierror.Append(errs, s.saveErr, s.delivery.program.Close())
+	if s.frozen != nil {
+		if first := s.frozen.takeFirst(); first != nil {
+			first.end()
+		}
+		errs = multierror.Append(errs, s.frozen.Spec.RAM.Close())
+	}
 	if s.writer != nil {
 		errs = multierror.Append(errs, s.writer.Close())
 	}

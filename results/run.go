@@ -90,14 +90,23 @@ type Machine struct {
 	Cmdline     string   `json:"cmdline"` // of the kernel
 }
 
-// A Boot is one start of the guest.
+// The kinds of boots.
+const (
+	KindBoot  = "boot"  // of the kernel, up to where the guest was frozen
+	KindThaw  = "thaw"  // of a guest that an earlier run had booted and frozen
+	KindClone = "clone" // of a frozen guest, to run cases in
+)
+
+// A Boot is one start of a machine.
 type Boot struct {
 	Number int           `json:"number"` // from 1
+	Kind   string        `json:"kind,omitempty"`
 	Phases []Phase       `json:"phases,omitempty"`
-	End    string        `json:"end"` // "bye", "crash", "timeout", "error"
+	End    string        `json:"end"` // "frozen", "bye", "crash", "timeout", "error"
 	Reason string        `json:"reason,omitempty"`
 	Wall   time.Duration `json:"wall_ns"`
-	CPU    time.Duration `json:"cpu_ns"` // user and system time of the QEMU process
+	CPU    time.Duration `json:"cpu_ns"`           // user and system time of the QEMU process
+	Vmcore string        `json:"vmcore,omitempty"` // file with the guest's memory, beside the console log
 }
 
 // A Phase is a named stretch of a boot's wall time.

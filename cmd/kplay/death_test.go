@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,7 +22,7 @@ import (
 // way it cannot do anything about, and looks for its machine.
 func TestNoMachineOutlivesKplay(t *testing.T) {
 	build, _ := kerneltest.Build(t)
-	kplay := goBuild(t, t.TempDir(), "kplay", ".")
+	kplay := kerneltest.GoBuild(t, t.TempDir(), "kplay", ".")
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
 		t.Run(sig.String(), func(t *testing.T) {
 			dir := t.TempDir()
@@ -70,4 +71,38 @@ func state(pid int) string {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(b), ") ")
 	return strings.SplitN(rest, " ", 2)[0]
+}
+
+// TestKilledWhileMakingATemplate kills kplay at the moment it begins to write
+// one, and a few more: what the next run finds is whole.
+func TestKilledWhileMakingATemplate(t *testing.T) {
+	build, _ := kerneltest.Build(t)
+	kplay := kerneltest.GoBuild(t, t.TempDir(), "kplay", ".")
+	cache := t.TempDir()
+	env := append(os.Environ(), "XDG_CACHE_HOME="+cache)
+	run := func() *exec.Cmd {
+		cmd := exec.Command(kplay, "run", build.Image, "--accel", "tcg", "--case", "selftest/pass", "--results", t.TempDir())
+		cmd.Env = env
+		return cmd
+	}
+	for range 2 {
+		cmd := run()
+		assert.NilError(t, cmd.Start())
+		poll.WaitOn(t, func(poll.LogT) poll.Result {
+			if found, _ := filepath.Glob(cache + "/kplay/templates/.new-*/ram"); len(found) == 0 {
+				return poll.Continue("no template is being written")
+			}
+			return poll.Success()
+		}, poll.WithTimeout(time.Minute), poll.WithDelay(time.Millisecond))
+		assert.NilError(t, cmd.Process.Kill())
+		cmd.Wait()
+	}
+	out, err := run().CombinedOutput()
+	assert.NilError(t, err, "%s", out)
+	list := exec.Command(kplay, "cache", "ls")
+	list.Env = env
+	text, err := list.Output()
+	assert.NilError(t, err)
+	assert.Assert(t, !strings.Contains(string(text), "damaged"), "%s", text)
+	assert.Assert(t, strings.Contains(string(text), ", booted") && strings.Contains(string(text), ", ready"), "%s", text)
 }

@@ -26,7 +26,9 @@ import (
 type runFlags struct {
 	suites, cases, modules []string
 	accel, rc, results     string
-	memory, smp            int
+	memory, smp, parallel  int
+	isolate                string
+	vmcore                 bool
 	timeout                time.Duration
 	json, verbose, profile bool
 }
@@ -53,6 +55,9 @@ func newRun() *cobra.Command {
 	fs.StringVar(&f.accel, "accel", harness.Auto, "auto, kvm or tcg; auto finds out which one runs the kernel")
 	fs.IntVar(&f.memory, "memory", harness.DefaultMemory, "memory of the guest, in `MiB`")
 	fs.IntVar(&f.smp, "smp", harness.DefaultCPUs, "processors of the guest")
+	fs.StringVar(&f.isolate, "isolate", string(harness.ByBatch), "what cases share a machine: batch, until one damages it; case, nothing; suite, as long as it lives")
+	fs.IntVarP(&f.parallel, "parallel", "j", 0, "`machines` that run cases at once (default as many as processors and memory carry)")
+	fs.BoolVar(&f.vmcore, "vmcore", false, "keep the guest's memory after a panic or a hang, for crash(8) and drgn")
 	fs.DurationVar(&f.timeout, "timeout", 0, "deadline of every case, instead of its own")
 	fs.StringArrayVar(&f.modules, "module", nil, "load this module instead of the build's own, as `NAME=FILE.ko` (repeatable)")
 	fs.StringVar(&f.rc, "rc", "", "upstream release the build was cut from, as `TAG` v6.18-rc5, if it does not tell")
@@ -62,6 +67,7 @@ func newRun() *cobra.Command {
 	fs.BoolVar(&f.profile, "profile", false, "show where the time of each boot went")
 	c.RegisterFlagCompletionFunc("suite", completeSuites)
 	c.RegisterFlagCompletionFunc("case", completeCases)
+	c.RegisterFlagCompletionFunc("isolate", cobra.FixedCompletions(harness.Isolations, cobra.ShellCompDirectiveNoFileComp))
 	c.RegisterFlagCompletionFunc("accel", cobra.FixedCompletions([]string{harness.Auto, "kvm", "tcg"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -97,8 +103,11 @@ func (f *runFlags) plan() (p harness.Plan, err error) {
 	if !slices.Contains([]string{harness.Auto, "kvm", "tcg"}, f.accel) {
 		return p, usageError{fmt.Errorf("--accel %s: choose auto, kvm or tcg", f.accel)}
 	}
-	if f.smp < 1 || f.timeout < 0 {
-		return p, usageError{errors.New("--smp must be at least 1, and --timeout positive")}
+	if !slices.Contains(harness.Isolations, f.isolate) {
+		return p, usageError{fmt.Errorf("--isolate %s: choose batch, case or suite", f.isolate)}
+	}
+	if f.smp < 1 || f.timeout < 0 || f.parallel < 0 {
+		return p, usageError{errors.New("--smp must be at least 1, and --timeout and -j positive")}
 	}
 	if f.rc != "" {
 		v, err := kernel.ParseVersion(f.rc)
@@ -117,6 +126,7 @@ func (f *runFlags) plan() (p harness.Plan, err error) {
 	}
 	p.Cache, err = cacheDir()
 	p.Accel, p.Memory, p.CPUs, p.Timeout, p.Profile = f.accel, f.memory, f.smp, f.timeout, f.profile
+	p.Isolate, p.Parallel, p.Vmcore = harness.Isolation(f.isolate), f.parallel, f.vmcore
 	return p, err
 }
 
@@ -181,6 +191,9 @@ func (f *runFlags) reproduce(ref, name string) string {
 	}
 	if f.smp != harness.DefaultCPUs {
 		words = append(words, "--smp", fmt.Sprint(f.smp))
+	}
+	if f.isolate != string(harness.ByBatch) {
+		words = append(words, "--isolate", f.isolate)
 	}
 	if f.timeout != 0 {
 		words = append(words, "--timeout", f.timeout.String())

@@ -1,7 +1,6 @@
 package event
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -54,10 +53,10 @@ type sent struct {
 }
 
 // NewConn makes a Conn over rw. lossy says that the line can lose, tear or gain
-// bytes. A nil key is the zero key, for the handshake.
+// bytes. A nil key is BootKey.
 func NewConn(rw io.ReadWriter, key []byte, lossy bool) *Conn {
 	if key == nil {
-		key = zeroKey
+		key = BootKey
 	}
 	c := &Conn{w: rw, key: key, lossy: lossy, scan: newScanner(rw, key), closed: make(chan struct{})}
 	c.space = sync.NewCond(&c.mu)
@@ -94,7 +93,7 @@ func (c *Conn) Close() {
 
 // Send writes one event.
 func (c *Conn) Send(e Event) error {
-	payload, err := json.Marshal(e)
+	payload, err := encode(e)
 	if err != nil {
 		return fmt.Errorf("encode event %s: %w", e.Kind, err)
 	}

@@ -21,7 +21,7 @@ type readWriter struct {
 	io.Writer
 }
 
-func encode(t *testing.T, key []byte, events ...Event) []byte {
+func stream(t *testing.T, key []byte, events ...Event) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	c := NewConn(readWriter{nil, &b}, key, false)
@@ -33,14 +33,14 @@ func encode(t *testing.T, key []byte, events ...Event) []byte {
 
 func TestForeignBytesAreSkipped(t *testing.T) {
 	want := []Event{{Kind: Start, Case: "s/a"}, {Kind: Finish, Case: "s/a", Status: "pass"}}
-	stream := encode(t, testKey, want...)
-	forged := encode(t, nil, Event{Kind: Finish, Case: "s/b", Status: "pass"})
+	all := stream(t, testKey, want...)
+	forged := stream(t, nil, Event{Kind: Finish, Case: "s/b", Status: "pass"})
 	// A torn copy and a header with an enormous length must not stall the reader.
-	torn := stream[:headerSize+3]
+	torn := all[:headerSize+3]
 	long := append([]byte{}, forged[:headerSize]...)
 	long[10] = 0xff
 	for _, noise := range [][]byte{forged, torn, long, []byte("--- FAIL: TestFake\n"), magic[:], bytes.Repeat(magic[:1], 100)} {
-		in := append(append(append([]byte{}, noise...), stream...), noise...)
+		in := append(append(append([]byte{}, noise...), all...), noise...)
 		c := NewConn(readWriter{bytes.NewReader(in), io.Discard}, testKey, false)
 		for _, w := range want {
 			got, err := c.Recv()
@@ -54,8 +54,8 @@ func TestForeignBytesAreSkipped(t *testing.T) {
 }
 
 func TestReplayedFramesAreNotEventsAgain(t *testing.T) {
-	stream := encode(t, testKey, Event{Kind: Start}, Event{Kind: Finish})
-	c := NewConn(readWriter{bytes.NewReader(append(stream, stream...)), io.Discard}, testKey, false)
+	all := stream(t, testKey, Event{Kind: Start}, Event{Kind: Finish})
+	c := NewConn(readWriter{bytes.NewReader(append(all, all...)), io.Discard}, testKey, false)
 	for range 2 {
 		_, err := c.Recv()
 		assert.NilError(t, err)
@@ -65,8 +65,8 @@ func TestReplayedFramesAreNotEventsAgain(t *testing.T) {
 }
 
 func TestLossOnReliableLineIsAnError(t *testing.T) {
-	a := encode(t, testKey, Event{Kind: Start})
-	all := encode(t, testKey, Event{Kind: Start}, Event{Kind: Finish})
+	a := stream(t, testKey, Event{Kind: Start})
+	all := stream(t, testKey, Event{Kind: Start}, Event{Kind: Finish})
 	c := NewConn(readWriter{bytes.NewReader(all[len(a):]), io.Discard}, testKey, false)
 	_, err := c.Recv()
 	assert.Assert(t, errors.Is(err, ErrLost))

@@ -6,7 +6,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +25,7 @@ const MaxPayload = 256 << 10
 //	     8    4  payload length, little endian
 //	    12    8  sequence number
 //	    20    8  HMAC-SHA256 of bytes 0 to 19, cut to 8 bytes
-//	    28    n  payload: an Event as JSON
+//	    28    n  payload: an Event, as codec.go has it
 //	  28+n   16  HMAC-SHA256 of bytes 0 to 27+n, cut to 16 bytes
 //
 // The header has a MAC of its own so that forged or torn bytes cannot make the
@@ -44,7 +43,13 @@ const (
 	flagLost = 1 << 1
 )
 
-var zeroKey = make([]byte, KeySize)
+// The keys of the time before a machine has one of its own. They keep nobody
+// out: no case runs yet. They tell the two stages apart, so that a frame of the
+// first that is sent again is none of the second.
+var (
+	BootKey  = bytes.Repeat([]byte{0}, KeySize)
+	ReadyKey = bytes.Repeat([]byte{1}, KeySize)
+)
 
 type frame struct {
 	flags   uint32
@@ -145,12 +150,4 @@ func (s *scanner) frameAt(head []byte) (f frame, size int, ok bool, err error) {
 		payload: bytes.Clone(all[headerSize:body]),
 	}
 	return f, body + macSize, true, nil
-}
-
-func decode(payload []byte) (Event, error) {
-	var e Event
-	if err := json.Unmarshal(payload, &e); err != nil {
-		return Event{}, fmt.Errorf("decode event: %w", err)
-	}
-	return e, nil
 }

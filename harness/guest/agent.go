@@ -3,62 +3,47 @@ package guest
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/kernel-playground/kplay/harness/event"
 )
 
-// An agent is /init: it prepares the guest, speaks with the host, and has
-// runners run the cases.
+// An agent is /init of a machine that runs cases: it speaks with the host and
+// has runners run the cases. It makes everything ready that can be, and then
+// waits: that is where the second template is frozen, whose clones only need to
+// be told their name, the time and a key.
 type agent struct {
-	conn  *event.Conn
-	log   *kernelLog
-	runs  chan event.Event
-	marks []event.Mark
-	mods  map[string]string
+	conn   *event.Conn
+	log    *kernelLog
+	runs   chan event.Event
+	runner *runner // the next case's, or nil
+	marks  []event.Mark
 }
 
-// runAgent never returns: when PID 1 ends, the kernel panics.
-func runAgent() {
-	a := &agent{runs: make(chan event.Event, 1)}
-	err := a.live()
-	// The console is the only way left to say it. A guest that stops by itself
-	// without having said bye is an ERROR, never a verdict on the kernel.
-	fmt.Fprintln(os.Stderr, "kplay agent:", err)
-	for {
-		unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
-		time.Sleep(time.Hour)
-	}
-}
-
-func (a *agent) live() error {
-	// A case may signal every process it can see. Not signal.Ignore: children
-	// would inherit it.
-	signal.Notify(make(chan os.Signal, 1))
-	a.marks = append(a.marks, event.Mark{Name: "kernel", NS: started})
-	a.mark("agent start")
-	if err := mountAll(); err != nil {
-		return err
-	}
+// runAgent takes over the line to the host, and the modules that lie behind the
+// first skip bytes of the file at parcel. It returns only if it cannot go on.
+func runAgent(line io.ReadWriter, lossy bool, parcel string, skip int64) error {
+	a := &agent{runs: make(chan event.Event, 1), conn: event.NewConn(line, event.ReadyKey, lossy)}
+	a.mark("go")
+	ignoreSignals()
+	addEntropy(nil) // opens what it needs
 	// The agent is the last process to be sacrificed when memory runs out.
 	os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0)
-	a.mods = loadModules()
-	a.mark("modules")
-	if os.Getenv(ProfileVar) != "" {
-		a.marks = splitKernel(a.marks)
-	}
-	line, lossy, err := openLine(os.Getenv(ChannelVar))
+	mods, err := loadParcel(parcel, skip)
 	if err != nil {
 		return err
 	}
-	a.mark("line")
-	a.conn = event.NewConn(line, nil, lossy)
-	if err := a.greet(); err != nil {
+	a.mark("modules")
+	panicOnNMI()
+	if a.runner, err = startRunner(a.conn.Send); err != nil {
+		return err
+	}
+	a.mark("runner")
+	if err := a.greet(mods); err != nil {
 		return err
 	}
 	go a.runCases()
@@ -69,11 +54,20 @@ func (a *agent) mark(name string) {
 	a.marks = append(a.marks, event.Mark{Name: name, NS: sinceBoot()})
 }
 
-// greet knocks, takes the key and the time from the host, and says hello. The
-// host times the stretch from its welcome to our hello, which holds a fixed
+// greet says that the agent is ready, and takes this machine's key, name and
+// time from the host. The host times the stretch from pace to ready, a fixed
 // piece of work, to learn how fast this guest is.
-func (a *agent) greet() error {
-	if err := a.conn.Send(event.Event{Kind: event.Knock}); err != nil {
+func (a *agent) greet(mods map[string]string) error {
+	if err := a.conn.Send(event.Event{Kind: event.Pace}); err != nil {
+		return err
+	}
+	Calibrate()
+	a.mark("pace")
+	a.log = openKernelLog(a.conn.Send)
+	consoleLoud()
+	a.mark("ready")
+	facts := &event.Facts{Release: kernelRelease(), Filesystems: filesystems(), Marks: a.marks, Modules: mods}
+	if err := a.conn.Send(event.Event{Kind: event.Ready, Taint: taint(), Facts: facts}); err != nil {
 		return err
 	}
 	welcome, err := a.conn.Recv()
@@ -86,21 +80,12 @@ func (a *agent) greet() error {
 	a.conn.Rekey(welcome.Key)
 	setClock(welcome.WallNS)
 	addEntropy(welcome.Entropy)
-	Calibrate()
-	a.mark("hello")
-	if err := a.conn.Send(a.hello()); err != nil {
+	unix.Sethostname([]byte(welcome.Name))
+	if err := a.conn.Send(event.Event{Kind: event.Hello}); err != nil {
 		return err
 	}
-	a.log = openKernelLog(a.conn.Send)
-	consoleLoud()
+	go a.log.follow()
 	return nil
-}
-
-func (a *agent) hello() event.Event {
-	return event.Event{
-		Kind: event.Hello, Release: kernelRelease(), Taint: taint(),
-		Filesystems: filesystems(), Marks: a.marks, Modules: a.mods,
-	}
 }
 
 func kernelRelease() string {
@@ -133,6 +118,7 @@ func (a *agent) answer() error {
 		}
 		switch e.Kind {
 		case event.Run:
+			keepClock(e.WallNS)
 			a.runs <- e
 		case event.Ping:
 			err = a.conn.Send(event.Event{Kind: event.Pong})
@@ -142,8 +128,7 @@ func (a *agent) answer() error {
 			err = a.conn.Send(event.Event{Kind: event.Pong})
 		case event.Stop:
 			a.log.drain()
-			a.conn.Send(event.Event{Kind: event.Bye})
-			unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+			err = a.conn.Send(event.Event{Kind: event.Bye})
 		}
 		if err != nil {
 			return err

@@ -10,7 +10,7 @@ import (
 // for the next one and is replaced once a case has failed in it or left
 // something behind.
 func (a *agent) runCases() {
-	var r *runner
+	r := a.runner
 	var err error
 	for {
 		if r == nil {

@@ -1,8 +1,7 @@
 package guest
 
 import (
-	"os"
-	"unsafe"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,28 +12,15 @@ func setClock(wallNS int64) {
 	unix.Settimeofday(&tv)
 }
 
-// Ioctls of random(4).
-const (
-	rndAddEntropy  = 0x40085203
-	rndReseedCRNG  = 0x5207 // since 4.17; an older kernel reseeds by itself
-	maxEntropySize = 64
-)
+// clockSlack is how far the guest's time of day may be off the host's.
+const clockSlack = 10 * time.Millisecond
 
-// addEntropy credits fresh random bytes of the host, so that getrandom does not
-// wait for a guest without a source of its own.
-func addEntropy(fresh []byte) {
-	f, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
-	if err != nil || len(fresh) > maxEntropySize {
-		return
+// keepClock sets the time of day again if it is off: the clone's first words took
+// long to understand, and under emulation the clock runs as it likes.
+func keepClock(wallNS int64) {
+	if off := time.Since(time.Unix(0, wallNS)); wallNS != 0 && off.Abs() > clockSlack {
+		setClock(wallNS)
 	}
-	defer f.Close()
-	pool := struct {
-		bits, size int32
-		data       [maxEntropySize]byte
-	}{bits: int32(8 * len(fresh)), size: int32(len(fresh))}
-	copy(pool.data[:], fresh)
-	unix.Syscall(unix.SYS_IOCTL, f.Fd(), rndAddEntropy, uintptr(unsafe.Pointer(&pool)))
-	unix.Syscall(unix.SYS_IOCTL, f.Fd(), rndReseedCRNG, 0)
 }
 
 // sinceBoot is the guest's monotonic clock: nanoseconds since its kernel

@@ -1,8 +1,11 @@
-// Package guest is what runs inside a machine: the agent, which is /init, and
-// the runner, a child process in which cases run.
+// Package guest is what runs inside a machine: the loader, which is /init of a
+// machine that boots; the agent, which the loader becomes; and the runner, a
+// child process of the agent in which cases run.
 //
-// Both are the program that links this package, started again under another
-// role (the environment variable RoleVar), so host and guest cannot drift apart.
+// All are the program that links this package, started again under another role
+// (the environment variable RoleVar), so host and guest cannot drift apart. The
+// loader alone may be of an earlier program: a template that was frozen at it is
+// used as long as Source stays the same.
 //
 // The agent keeps the one secret of a machine, the key of its event channel, and
 // never runs a case: a Go panic in init is a kernel panic. A runner gets cases
@@ -38,6 +41,7 @@ const InGuestVar = "KPLAY_IN_GUEST"
 
 // The roles.
 const (
+	RoleLoader = "loader"
 	RoleAgent  = "agent"
 	roleRunner = "runner"
 )
@@ -46,8 +50,10 @@ const (
 // On the host it returns at once. It belongs first in main or TestMain.
 func Main(all []suites.Suite) {
 	switch role := os.Getenv(RoleVar); {
+	case role == RoleLoader && os.Getpid() == 1:
+		runLoader()
 	case role == RoleAgent && os.Getpid() == 1:
-		runAgent()
+		giveUp(agentOfLoader())
 	case role == roleRunner:
 		fmt.Fprintln(os.Stderr, "kplay runner:", serveCases(all))
 		os.Exit(3)

@@ -31,8 +31,8 @@ type kernelLog struct {
 	buf  [8192]byte
 }
 
-// openKernelLog passes on the graver records of the boot and then, in a
-// goroutine, every record as it is written. A kernel without /dev/kmsg (before
+// openKernelLog passes on the graver records of the boot; follow and drain pass
+// on every record since. A kernel without /dev/kmsg (before
 // 3.5, or without CONFIG_PRINTK) leaves the console as the only witness.
 func openKernelLog(send func(event.Event) error) *kernelLog {
 	l := &kernelLog{send: send, boot: true}
@@ -44,10 +44,10 @@ func openKernelLog(send func(event.Event) error) *kernelLog {
 	}
 	l.drain()
 	l.boot = false
-	go l.follow()
 	return l
 }
 
+// follow passes on records as they are written.
 func (l *kernelLog) follow() {
 	poll := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
 	for {
@@ -111,7 +111,7 @@ func parseRecord(record []byte) (event.Event, bool) {
 		return event.Event{}, false
 	}
 	text, _, _ = bytes.Cut(text, []byte("\n"))
-	return event.Event{Kind: event.Kmsg, Level: prio & 7, Facility: prio >> 3, Seq: seq, Text: string(text)}, true
+	return event.Event{Kind: event.Kmsg, Level: int64(prio & 7), Facility: int64(prio >> 3), Seq: seq, Text: string(text)}, true
 }
 
 // consoleLoud has the kernel write everything to the console from now on, down
@@ -121,13 +121,24 @@ func consoleLoud() {
 	unix.Syscall(unix.SYS_SYSLOG, consoleLevel, 0, everything)
 }
 
+// taintFile is kept open: to open a file is the dearest of a clone's first deeds.
+var taintFile = sync.OnceValue(func() int {
+	fd, err := unix.Open("/proc/sys/kernel/tainted", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
+})
+
+// taint is the kernel's taint bits; 0 if it does not tell.
 func taint() uint64 {
-	b, err := os.ReadFile("/proc/sys/kernel/tainted")
+	var buf [32]byte
+	n, err := unix.Pread(taintFile(), buf[:], 0)
 	if err != nil {
 		return 0
 	}
-	n, _ := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
-	return n
+	bits, _ := strconv.ParseUint(strings.TrimSpace(string(buf[:n])), 10, 64)
+	return bits
 }
 
 // showTasks has the kernel write its blocked tasks and what every processor is
@@ -137,3 +148,8 @@ func showTasks() {
 		os.WriteFile("/proc/sysrq-trigger", []byte(key), 0)
 	}
 }
+
+// panicOnNMI has the kernel panic, and so say where it is, when the host sends
+// an NMI: the last resort against one that listens to nothing else
+// (Documentation/admin-guide/sysctl/kernel.rst, unknown_nmi_panic).
+func panicOnNMI() { os.WriteFile("/proc/sys/kernel/unknown_nmi_panic", []byte("1"), 0) }

@@ -3,7 +3,6 @@ package guest
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +22,7 @@ const uart = "/dev/ttyS1"
 const portWait = 20 * time.Second
 
 // openLine opens the line to the host, and says whether others can spoil it.
-func openLine(want string) (line io.ReadWriter, lossy bool, err error) {
+func openLine(want string) (line *os.File, lossy bool, err error) {
 	if want != "uart" && hasVirtio() {
 		f, err := openPort()
 		if err == nil || want == "virtio" {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ModuleList is the file in the initramfs that lists the modules to load, one
-// "name path" a line, dependencies first.
+// ModuleList is the file in the initramfs that lists the modules the line to the
+// host needs, one "name path" a line, dependencies first.
 const ModuleList = "/etc/kplay/modules"
 
 // loaded is what is reported for a module that loaded, or was there already.
@@ -27,29 +27,21 @@ func loadModules() map[string]string {
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		name, path, _ := strings.Cut(lines.Text(), " ")
-		report[name] = loaded
-		if err := loadModule(path); err != nil && !errors.Is(err, unix.EEXIST) {
-			report[name] = fmt.Sprintf("load module %s: %v", name, err)
-		}
+		data, err := os.ReadFile(path)
+		report[name] = fate(name, err, data)
 		// The pages are the initramfs's own: free them.
 		os.Remove(path)
 	}
 	return report
 }
 
-func loadModule(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
+// fate loads a module that was read, and says what became of it.
+func fate(name string, err error, data []byte) string {
+	if err == nil {
+		err = unix.InitModule(data, "")
 	}
-	defer f.Close()
-	err = unix.FinitModule(int(f.Fd()), "", 0)
-	if !errors.Is(err, unix.ENOSYS) { // finit_module came with 3.8, but seccomp and minimal kernels exist
-		return err
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Sprintf("load module %s: %v", name, err)
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	return unix.InitModule(data, "")
+	return loaded
 }

@@ -2,11 +2,16 @@ package vm
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/digitalocean/go-qemu/qmp"
 )
+
+// Oldest is the oldest QEMU whose templates are known to work.
+var Oldest = [2]int{7, 2}
 
 // connect opens QEMU's control channel and follows its events.
 func (m *Machine) connect(path string) error {
@@ -32,6 +37,14 @@ func (m *Machine) connect(path string) error {
 			m.note(e)
 		}
 	}()
+	return recent(v.Major, v.Minor)
+}
+
+// recent refuses a QEMU that is too old.
+func recent(major, minor int) error {
+	if major < Oldest[0] || major == Oldest[0] && minor < Oldest[1] {
+		return fmt.Errorf("QEMU %d.%d is too old: install %d.%d or newer", major, minor, Oldest[0], Oldest[1])
+	}
 	return nil
 }
 
@@ -54,16 +67,27 @@ func (m *Machine) hangUp() {
 	}
 }
 
-// note keeps the cause of the machine's end (QEMU QMP reference, SHUTDOWN and
-// STOP). A machine that stops without having been told to is one KVM could not
-// go on with.
+// note keeps what QEMU's events say (QEMU QMP reference). A machine that stops
+// without having been told to is one KVM could not go on with.
 func (m *Machine) note(e qmp.Event) {
 	switch e.Event {
 	case "SHUTDOWN":
 		m.setCause(fmt.Sprint(e.Data["reason"]))
+	case "MIGRATION":
+		if s := fmt.Sprint(e.Data["status"]); s == "completed" || s == "failed" {
+			m.moved <- s
+		}
+	case "GUEST_PANICKED":
+		m.halting.Store(true)
+		select {
+		case m.panicked <- struct{}{}:
+		default:
+		}
 	case "STOP":
-		m.setCause("internal-error")
-		m.Kill()
+		if !m.halting.Load() {
+			m.setCause("internal-error")
+			m.Kill()
+		}
 	}
 }
 
@@ -73,4 +97,40 @@ func (m *Machine) setCause(cause string) {
 	if m.ending.Cause == "" {
 		m.ending.Cause = cause
 	}
+}
+
+// command has QEMU do something, handing it a file if there is one, and decodes
+// what it returns into result, unless that is nil.
+func (m *Machine) command(name string, args any, file *os.File, result any) error {
+	line, err := json.Marshal(qmp.Command{Execute: name, Args: args})
+	if err != nil {
+		return fmt.Errorf("QMP %s: %w", name, err)
+	}
+	answer, err := m.monitor.RunWithFile(line, file)
+	if err != nil {
+		return fmt.Errorf("QMP %s: %w", name, err)
+	}
+	if result == nil {
+		return nil
+	}
+	if err := json.Unmarshal(answer, &struct{ Return any }{result}); err != nil {
+		return fmt.Errorf("QMP %s: %w", name, err)
+	}
+	return nil
+}
+
+// NMI sends every processor of the guest a non-maskable interrupt, which makes
+// a kernel that no longer listens to anything else say where it is, if it was
+// told to panic on one.
+func (m *Machine) NMI() error { return m.command("inject-nmi", nil, nil, nil) }
+
+// Panicked is sent to when a dumpable machine's kernel says by pvpanic that it
+// has panicked. The machine then stands still.
+func (m *Machine) Panicked() <-chan struct{} { return m.panicked }
+
+// Dump writes the guest's memory to path, as a kdump file in makedumpfile's
+// flattened form, compressed by zlib, which crash(8) opens. The machine stands still meanwhile.
+func (m *Machine) Dump(path string) error {
+	m.halting.Store(true)
+	return m.command("dump-guest-memory", map[string]any{"paging": false, "protocol": "file:" + path, "format": "kdump-zlib"}, nil, nil)
 }

@@ -9,8 +9,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/digitalocean/go-qemu/qmp"
@@ -50,13 +53,20 @@ type Machine struct {
 	heard   chan struct{}  // closed when QEMU's last event was noted
 	readers sync.WaitGroup // of the console
 
+	halting  atomic.Bool   // it was told to stand still, so that its doing so is no news
+	moved    chan string   // how a migration ended
+	panicked chan struct{} // see Panicked
+
 	mu     sync.Mutex
 	ending Ending
 	done   chan struct{}
 }
 
-// Start starts a machine. It is killed when ctx ends. The error is a HostError.
-func Start(ctx context.Context, s Spec) (*Machine, error) {
+// Start boots a machine. It is killed when ctx ends. The error is a HostError.
+func Start(ctx context.Context, s Spec) (*Machine, error) { return launch(ctx, s, s.boot) }
+
+// launch starts a QEMU with the command line that args makes.
+func launch(ctx context.Context, s Spec, args func(*inheritance, ends) []string) (*Machine, error) {
 	if s.QEMU == "" {
 		path, err := Find()
 		if err != nil {
@@ -64,9 +74,9 @@ func Start(ctx context.Context, s Spec) (*Machine, error) {
 		}
 		s.QEMU = path
 	}
-	m, err := start(s, true)
+	m, err := start(s, append(lean, sandbox...), args)
 	if err != nil && strings.Contains(err.Error(), "sandbox") {
-		m, err = start(s, false) // QEMU was built without seccomp
+		m, err = start(s, lean, args) // QEMU was built without seccomp
 	}
 	if err != nil {
 		return nil, &HostError{"start QEMU", err}
@@ -79,7 +89,7 @@ func Start(ctx context.Context, s Spec) (*Machine, error) {
 	return m, nil
 }
 
-func start(s Spec, sandboxed bool) (*Machine, error) {
+func start(s Spec, first []string, args func(*inheritance, ends) []string) (*Machine, error) {
 	dir, err := os.MkdirTemp("", "kplay-qmp-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the control socket: %w", err)
@@ -94,10 +104,11 @@ func start(s Spec, sandboxed bool) (*Machine, error) {
 		control.Close()
 		return nil, err
 	}
-	m := &Machine{Started: time.Now(), done: make(chan struct{})}
-	m.cmd = exec.Command(s.QEMU, s.args(sandboxed)...)
+	m := &Machine{Started: time.Now(), done: make(chan struct{}), moved: make(chan string, 4), panicked: make(chan struct{}, 1)}
+	var in inheritance
+	m.cmd = exec.Command(s.QEMU, append(slices.Clone(first), args(&in, ends{control, theirs[0], theirs[1], theirs[2]})...)...)
 	m.cmd.Stderr = &m.stderr
-	m.cmd.ExtraFiles = append([]*os.File{s.Initrd, control}, theirs...)
+	m.cmd.ExtraFiles = in.files
 	m.Args = m.cmd.Args
 	err = spawn(m.cmd)
 	// QEMU has its own copies now, and its end must be seen as the end of them.
@@ -114,12 +125,17 @@ func start(s Spec, sandboxed bool) (*Machine, error) {
 	if err != nil {
 		m.Kill()
 		<-m.done
-		if first, _, _ := strings.Cut(m.ending.Stderr, "\n"); first != "" {
-			return nil, errors.New(first)
+		if said := firstLine(m.ending.Stderr); said != "" {
+			return nil, errors.New(said)
 		}
 		return nil, err
 	}
 	return m, nil
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
 }
 
 // listen makes a listening socket for QEMU to inherit, so that dialling the
@@ -187,6 +203,30 @@ func (m *Machine) wait(ours []net.Conn) {
 	}
 	close(m.done)
 }
+
+// PID is the QEMU process's.
+func (m *Machine) PID() int { return m.cmd.Process.Pid }
+
+// CPU is the user and system time the QEMU process has taken, by its ending if
+// it has ended.
+func (m *Machine) CPU() time.Duration {
+	if used := m.Ending().CPU; used > 0 {
+		return used
+	}
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.PID()))
+	_, after, _ := strings.Cut(string(b), ") ") // proc(5): fields 3 and on
+	fields := strings.Fields(after)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * (time.Second / ticks)
+}
+
+// ticks is how many of the units of /proc/PID/stat make a second: USER_HZ, which
+// is part of the kernel's interface.
+const ticks = 100
 
 // Done is closed when QEMU has ended and its last words have been read.
 func (m *Machine) Done() <-chan struct{} { return m.done }

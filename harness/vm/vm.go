@@ -1,6 +1,7 @@
 // Package vm runs machines: a QEMU process each, with the kernel's console, a
-// line to the agent in the guest, and QEMU's own control channel. It knows
-// nothing about suites or verdicts.
+// line to the agent in the guest, and QEMU's own control channel. A machine can
+// be frozen into a template, from which clones start. The package knows nothing
+// about suites or verdicts.
 //
 // Every machine is throw-away: nothing it writes outlives it, it has no network
 // and no disk, and it dies with the process that started it, however that ends.
@@ -38,14 +39,18 @@ const PortName = "kplay.agent"
 
 // A Spec is what a machine is made of.
 type Spec struct {
-	QEMU    string    // the program; empty means what Find finds
-	Accel   Accel     //
-	Kernel  string    // path of a bzImage, or of an ELF vmlinux with a PVH note
-	Initrd  *os.File  // the initramfs; read from its start; not closed
-	Cmdline string    // of the kernel
-	Memory  int       // MiB
-	CPUs    int       //
-	Channel Channel   //
+	QEMU     string   // the program; empty means what Find finds
+	Accel    Accel    //
+	Kernel   string   // path of a bzImage, or of an ELF vmlinux with a PVH note
+	Initrd   *os.File // the initramfs; read from its start; not closed
+	Cmdline  string   // of the kernel
+	Memory   int      // MiB
+	CPUs     int      //
+	Channel  Channel  //
+	Dumpable bool     // a panic halts the machine, so that its memory can be dumped
+	// RAM is the file the guest's memory lies in, Memory MiB long; nil for
+	// memory of QEMU's own. Only a machine with one can be frozen.
+	RAM     *os.File
 	Console io.Writer // gets what the kernel writes to ttyS0; called from one goroutine
 }
 

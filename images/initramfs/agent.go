@@ -20,26 +20,15 @@ const (
 // addAgent adds the agent as /init, without what only a debugger looks at, and
 // the loader and libraries it needs.
 func (l *layer) addAgent(host string) error {
-	f, err := os.Open(host)
+	p, err := OpenProgram(host)
 	if err != nil {
-		return fmt.Errorf("add the agent: %w", err)
-	}
-	defer f.Close()
-	exe, err := readAgent(f)
-	if err != nil {
-		return fmt.Errorf("agent %s %w", host, err)
-	}
-	if err := l.addContent(agentPath, 0o755, exe, exe.size); err != nil {
 		return err
 	}
-	if !exe.dynamic {
-		return nil
+	defer p.Close()
+	if err := l.addContent(agentPath, 0o755, p, p.Size()); err != nil {
+		return err
 	}
-	libs, err := ldd.List(host)
-	if err != nil {
-		return fmt.Errorf("agent %s is linked dynamically and its libraries were not found; build it with CGO_ENABLED=0: %w", host, err)
-	}
-	for _, lib := range libs {
+	for _, lib := range p.Libraries {
 		if err := l.addFile(lib, lib); err != nil {
 			return err
 		}
@@ -47,9 +36,44 @@ func (l *layer) addAgent(host string) error {
 	return nil
 }
 
-// An agent is an executable as the kernel needs it: cut after its last segment,
+// A Program is an executable as a guest needs it: cut after its last segment,
 // with no mention of sections. Symbols and debug information lie behind the
 // segments in what linkers write and are a third of a Go program.
+type Program struct {
+	Libraries []string // its loader and shared libraries, paths on the host; none if it is static
+
+	agent
+	closer io.Closer
+}
+
+// OpenProgram opens an executable of the host, an x86_64 ELF file.
+func OpenProgram(host string) (*Program, error) {
+	f, err := os.Open(host)
+	if err != nil {
+		return nil, fmt.Errorf("add the agent: %w", err)
+	}
+	a, err := readAgent(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("agent %s %w", host, err)
+	}
+	p := &Program{agent: *a, closer: f}
+	if a.dynamic {
+		if p.Libraries, err = ldd.List(host); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("agent %s is linked dynamically and its libraries were not found; build it with CGO_ENABLED=0: %w", host, err)
+		}
+	}
+	return p, nil
+}
+
+// Size is the length of the program as cut, in bytes.
+func (p *Program) Size() int64 { return p.size }
+
+// Close closes the file.
+func (p *Program) Close() error { return p.closer.Close() }
+
+// An agent is what a Program is read from.
 type agent struct {
 	file    io.ReaderAt
 	head    [elfHeaderSize]byte // put in place of the file's own

@@ -89,7 +89,7 @@ func aptDownload(ctx context.Context, pkg string, o Options) (string, error) {
 	if !aptForm.MatchString(pkg) {
 		return "", userErrorf("apt:%s is not the name of a package: write apt:NAME, apt:NAME=VERSION or apt:NAME/RELEASE", pkg)
 	}
-	out, err := apt(ctx, "", pkg, "--print-uris", "download", pkg)
+	out, err := aptAnswer(ctx, pkg, o)
 	if err != nil {
 		return "", err
 	}

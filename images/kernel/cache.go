@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/kernel-playground/kplay/images/flock"
 )
 
 // unpacked is the directory in the cache that holds the content of the
@@ -28,7 +28,7 @@ func unpacked(ctx context.Context, debs []string, o Options) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", cacheError(o.Cache, err)
 	}
-	unlock, err := lock(ctx, dir+".lock")
+	unlock, err := flock.Lock(ctx, dir+".lock")
 	if err != nil {
 		return "", cacheError(o.Cache, err)
 	}
@@ -103,40 +103,4 @@ func writeWhole(path string, data []byte) error {
 		os.Remove(f.Name())
 	}
 	return err
-}
-
-// lock waits for the exclusive flock(2) of path, a file it makes. The kernel
-// gives it up when the process ends, however it ends.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	locked := make(chan error, 1)
-	go func() { locked <- flock(f) }()
-	select {
-	case err := <-locked:
-		if err != nil {
-			f.Close()
-			return nil, err
-		}
-		return func() { f.Close() }, nil
-	case <-ctx.Done():
-		go func() {
-			if err := <-locked; err == nil {
-				f.Close()
-			}
-		}()
-		return nil, ctx.Err()
-	}
-}
-
-// flock takes the lock, however often a signal interrupts the wait.
-func flock(f *os.File) error {
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
-			return os.NewSyscallError("flock", err)
-		}
-	}
 }
