@@ -163,10 +163,7 @@ func rotate(t *suites.T) {
 
 func sharedLower(t *suites.T) {
 	one := newOverlay(t, lower(file("a", "lower"), file("b", "lower")))
-	two := layers(t)
-	two.lowers = one.lowers
-	two.remember()
-	two.do("mount the second overlay", two.mount())
+	two := newOverlay(t, lowersOf(one))
 	one.write("a", "one")
 	two.write("a", "two")
 	two.unlink("b")

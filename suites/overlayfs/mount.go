@@ -124,9 +124,7 @@ var mountCases = []suites.Case{
 		Doc:  "With index=on an upper layer in use is EBUSY, and is free after the unmount (overlayfs.rst, sharing and copying layers).",
 		Run: func(t *suites.T) {
 			one := newOverlay(t, option("index=on"), lower(file("a", "lower")))
-			two := layers(t, option("index=on"))
-			two.lowers, two.upper = one.lowers, one.upper
-			two.remember()
+			two := layers(t, option("index=on"), lowersOf(one), upperOf(one))
 			two.refused("mount with the same upper layer", two.mount(), unix.EBUSY)
 			one.write("a", "still writable")
 			one.shows(file("a", "still writable"))

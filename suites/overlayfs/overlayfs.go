@@ -22,6 +22,8 @@ func Suite() suites.Suite {
 		Cases: slices.Concat(
 			refusalCases(),
 			mountCases,
+			optionCases,
+			shareCases,
 			lookupCases,
 			layerCases,
 			whiteoutCases,
@@ -36,6 +38,7 @@ func Suite() suites.Suite {
 			renameCases(),
 			exchangeCases(),
 			noreplaceCases(),
+			matrixCases(),
 			renameFileCases,
 			renameDirCases,
 			redirectCases,

@@ -79,10 +79,7 @@ var readonlyCases = []suites.Case{
 		Doc:  "The lower layer may be on a read-only mount (overlayfs.rst, upper and lower).",
 		Run: func(t *suites.T) {
 			o := layers(t, lower(file("a", "lower"), dir("d", file("b", ""))))
-			l := o.lowers[0]
-			o.do("bind the lower layer", unix.Mount(l, l, "", unix.MS_BIND, ""))
-			t.Cleanup(func() { o.do("unbind the lower layer", unix.Unmount(l, 0)) })
-			o.do("make it read-only", unix.Mount("", l, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+			o.bind(o.lowers[0], unix.MS_RDONLY)
 			o.do("mount the overlay", o.mount())
 			o.write("a", "changed")
 			o.unlink("d/b")
