@@ -21,7 +21,7 @@ var (
 type call struct {
 	name   string
 	doc    string
-	on     string // "d/a" or "d/l"
+	on     string // "d/a", "d/l" or "d"
 	do     func(path string) error
 	want   unix.Errno      // 0 if it succeeds
 	change func(node) node // nil: the subject must not be copied up
@@ -142,7 +142,7 @@ var refusedCalls = []call{
 
 // callCases makes a case of each call.
 func callCases() (cases []suites.Case) {
-	for _, group := range [][]call{changingCalls, harmlessCalls, refusedCalls} {
+	for _, group := range [][]call{changingCalls, dataCalls, directoryCalls, harmlessCalls, moreHarmlessCalls, refusedCalls, moreRefusedCalls} {
 		for _, c := range group {
 			cases = append(cases, suites.Case{
 				Name: "call-" + c.name,
@@ -175,6 +175,12 @@ func (c call) run(t *suites.T) {
 	case "d/l":
 		shown.children = []node{subject, c.change(subjectLink)}
 		copied.children = []node{c.change(subjectLink)}
+	case "d":
+		shown, copied = c.change(subjectParent.old()), c.change(subjectParent.old())
+		copied.children = nil
+		o.shows(shown)
+		o.upperHolds(copied)
+		return
 	}
 	// The parent was made in the upper layer to hold it, and keeps its own time.
 	o.shows(shown.old())

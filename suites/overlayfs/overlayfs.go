@@ -27,6 +27,7 @@ func Suite() suites.Suite {
 			lookupCases,
 			layerCases,
 			whiteoutCases,
+			oddWhiteoutCases,
 			createCases,
 			creationCases(),
 			opaqueCases,
