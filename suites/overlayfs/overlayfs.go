@@ -49,6 +49,7 @@ func Suite() suites.Suite {
 			indexCases,
 			identityCases(),
 			xattrCases,
+			credentialCases,
 			readonlyCases,
 		),
 	}
