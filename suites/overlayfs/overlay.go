@@ -26,6 +26,8 @@ type overlay struct {
 	options []string
 	mounted bool
 	before  []tree // the lower layers at the first mount
+
+	dataLayers int // how many of the lowest layers are data-only
 }
 
 // A part is a layer or an option of an overlay.
@@ -117,7 +119,11 @@ func (o *overlay) mount() error {
 
 // data is the option string of mount(2).
 func (o *overlay) data() string {
-	opts := []string{"lowerdir=" + strings.Join(o.lowers, ":")}
+	plain := len(o.lowers) - o.dataLayers
+	opts := []string{"lowerdir=" + strings.Join(o.lowers[:plain], ":")}
+	for _, l := range o.lowers[plain:] {
+		opts[0] += "::" + l
+	}
 	if o.upper != "" {
 		opts = append(opts, "upperdir="+o.upper, "workdir="+o.work)
 	}
