@@ -54,6 +54,10 @@ func Suite() suites.Suite {
 			xattrCases,
 			credentialCases,
 			readonlyCases,
+			coherenceCases,
+			eventCases,
+			handleCases(),
+			contextCases,
 		),
 	}
 }
