@@ -74,6 +74,7 @@ func Suite() suites.Suite {
 			renameDirCases,
 			redirectCases,
 			readdirCases,
+			readdirOddCases,
 			linkCases,
 			indexCases,
 			identityCases(),
