@@ -25,7 +25,7 @@ lint:
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 
 bench: build
-	KPLAY_REQUIRE=1 $(GO) test -run '^$$' -bench . -benchtime 6x -timeout 30m ./cmd/kplay
+	KPLAY_REQUIRE=1 $(GO) test -run '^$$' -bench . -benchtime 6x -timeout 60m -p 1 ./cmd/kplay ./harness
 
 # Debian and Ubuntu, or Fedora. dpkg-deb and xz come with the former; rpm and
 # createrepo are not needed yet.
