@@ -15,6 +15,7 @@ const module = "github.com/kernel-playground/kplay/"
 var layers = map[string][]string{
 	"suites":                    {},
 	"suites/overlayfs":          {"suites"},
+	"suites/overlayfs/mutants":  {},
 	"suites/selftest":           {"suites", "suites/selftest/...", "harness/event"},
 	"suites/selftest/tinymod":   {},
 	"suites/all":                {"suites/...", "suites", "harness/event"},
@@ -31,6 +32,7 @@ var layers = map[string][]string{
 	"results/report":            {"results", "harness/crash", "harness/event"},
 	"harness":                   {"harness/...", "images/...", "suites", "results"},
 	"harness/kerneltest":        {"harness", "harness/...", "images/...", "suites", "results", "results/report"},
+	"cmd/mutants":               {"harness", "harness/...", "images/...", "suites", "suites/overlayfs", "suites/overlayfs/mutants", "results", "results/report"},
 	"cmd/kplay":                 {"harness", "harness/...", "images/...", "suites", "suites/...", "results", "results/report"},
 }
 

@@ -1,0 +1,98 @@
+// Command mutants measures the overlayfs suite: it plants one plausible slip
+// after the other in fs/overlayfs, builds the module, and has the suite find it.
+//
+// It takes the sources and the headers of Debian's 6.1 cloud kernel from the
+// package archive and tests the kernel they belong to. One machine runs at a
+// time. It needs apt-get, make and the C compiler the kernel was built with.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kernel-playground/kplay/harness"
+	"github.com/kernel-playground/kplay/suites"
+	"github.com/kernel-playground/kplay/suites/overlayfs"
+)
+
+var (
+	sample  = flag.Int("sample", 0, "plant only `N` mutants, picked by the seed; 0 means all")
+	seed    = flag.Uint64("seed", 1, "what to pick by")
+	only    = flag.String("only", "*", "plant only mutants that match this `glob`, as file/name")
+	trusted = flag.Bool("trust", false, "do not run the suite on the module as it is first")
+)
+
+func main() {
+	harness.BeGuest([]suites.Suite{overlayfs.Suite()})
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	all, err := manifest()
+	if err != nil {
+		return err
+	}
+	if all, err = choose(all, *only, *sample, *seed); err != nil {
+		return err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return fmt.Errorf("find the cache directory: %w", err)
+	}
+	src, err := fetch(ctx, filepath.Join(cache, "kplay"))
+	if err != nil {
+		return err
+	}
+	if err := src.fits(all); err != nil {
+		return err
+	}
+	l, err := newLab(ctx, src, filepath.Join(cache, "kplay"))
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if !*trusted {
+		if err := l.control(ctx); err != nil {
+			return err
+		}
+	}
+	return measure(ctx, l, all)
+}
+
+// control runs the suite on the module without a mutant: it has to pass.
+func (l *lab) control(ctx context.Context) error {
+	end, err := l.trial(ctx, mutant{})
+	if err == nil && end.killer != "" {
+		err = errors.New("the module as it is fails " + end.killer + ": " + end.reason)
+	}
+	return err
+}
+
+// measure plants the mutants and prints what became of each, and the sums.
+func measure(ctx context.Context, l *lab, all []mutant) error {
+	var t tally
+	for _, m := range all {
+		end, err := l.trial(ctx, m)
+		if err != nil {
+			t.print(os.Stdout)
+			return fmt.Errorf("%s: %w", m, err)
+		}
+		fmt.Println(end.line(m))
+		t.add(m, end)
+	}
+	t.print(os.Stdout)
+	return nil
+}
