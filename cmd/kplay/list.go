@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -14,12 +15,12 @@ import (
 func newList() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "list [GLOB]", Short: "Show the suites, their cases, and what each promises", Args: between(0, 1),
+		Use: "list [SUITE|GLOB]", Short: "Show the suites, their cases, and what each promises", Args: between(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			chosen := all.Suites()
 			if len(args) == 1 {
 				var err error
-				if chosen, err = choose(chosen, nil, args); err != nil {
+				if chosen, err = named(chosen, args[0]); err != nil {
 					return err
 				}
 			}
@@ -31,6 +32,14 @@ func newList() *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return c
+}
+
+// named picks the suite of the name, or the cases that match it as a glob.
+func named(from []suites.Suite, name string) ([]suites.Suite, error) {
+	if slices.ContainsFunc(from, func(s suites.Suite) bool { return s.Name == name }) {
+		return choose(from, []string{name}, nil)
+	}
+	return choose(from, nil, []string{name})
 }
 
 func list(w io.Writer, chosen []suites.Suite) error {
