@@ -213,12 +213,22 @@ func (o *overlay) dropCaches() {
 	o.do("drop caches", os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0))
 }
 
-// shows wants the overlay to show nodes and nothing else, in every view.
+// shows wants the overlay to show nodes and nothing else, in every view, and the
+// views to agree in all else there is to know.
 func (o *overlay) shows(nodes ...node) {
 	o.t.Helper()
+	var first tree
 	o.everyView(func(v view) {
 		o.t.Helper()
-		o.compare(string(v), o.merged, nodes)
+		tr := o.compare(string(v), o.merged, nodes)
+		if tr == nil {
+			return
+		}
+		o.checkShown(v, tr)
+		if first == nil {
+			first = tr
+		}
+		o.checkSameTree(v, first, tr)
 	})
 }
 
@@ -228,16 +238,19 @@ func (o *overlay) upperHolds(nodes ...node) {
 	o.compare("upper layer", o.upper, nodes)
 }
 
-func (o *overlay) compare(where, root string, want []node) {
+// compare wants nodes and nothing else under root, and returns what is there; it
+// is nil if that cannot be read.
+func (o *overlay) compare(where, root string, want []node) tree {
 	o.t.Helper()
 	tr, err := readTree(root)
 	if err != nil {
 		o.t.Errorf("%s: %v", where, err)
-		return
+		return nil
 	}
 	for _, line := range tr.differences(want) {
 		o.t.Errorf("%s: %s", where, line)
 	}
+	return tr
 }
 
 // long is a text of n bytes no two parts of which are alike.
