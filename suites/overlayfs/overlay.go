@@ -25,6 +25,7 @@ type overlay struct {
 	merged  string   // the mount point
 	options []string
 	mounted bool
+	linked  bool   // a hard link was made since the mount
 	before  []tree // the lower layers at the first mount
 
 	dataLayers int // how many of the lowest layers are data-only
@@ -134,7 +135,7 @@ func (o *overlay) data() string {
 func (o *overlay) unmount() {
 	o.t.Helper()
 	o.do("unmount the overlay", unix.Unmount(o.merged, 0))
-	o.mounted = false
+	o.mounted, o.linked = false, false
 	o.checkWork()
 }
 

@@ -90,6 +90,7 @@ func Suite() suites.Suite {
 			raceCases(),
 			handleCases(),
 			contextCases,
+			fuzzCases(),
 		),
 	}
 }

@@ -1,0 +1,271 @@
+package overlayfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kernel-playground/kplay/suites"
+)
+
+// A fuzz does acts at random on an overlay and on a plain tree, which stays its
+// model: whatever the acts were, both have to show the same.
+type fuzz struct {
+	name    string
+	doc     string
+	options []string
+	moves   bool // lower directories can be renamed
+	links   bool // lower hard links stay one file
+	seeds   []uint64
+}
+
+var fuzzes = []fuzz{
+	{"fuzz-plain", "without features that change the layers' form", []string{"redirect_dir=off", "index=off", "metacopy=off"}, false, false, []uint64{1, 2}},
+	{"fuzz-redirect", "with redirects and an index", []string{"redirect_dir=on", "index=on", "metacopy=off"}, true, true, []uint64{4, 5}},
+	{"fuzz-metacopy", "with redirects, an index and copy-up of metadata only", []string{"redirect_dir=on", "index=on", "metacopy=on"}, true, true, []uint64{7, 8}},
+}
+
+const (
+	fuzzActs   = 60               // of a case
+	fuzzLook   = 3                // acts between two looks at the trees
+	fuzzStride = 30               // acts between two looks at all there is, with cold eyes
+	fuzzTime   = 60 * time.Second // with what it takes to find few acts
+)
+
+func fuzzCases() (cases []suites.Case) {
+	for _, f := range fuzzes {
+		for _, seed := range f.seeds {
+			cases = append(cases, suites.Case{
+				Name:    fmt.Sprintf("%s-%d", f.name, seed),
+				Doc:     "After any acts an overlay " + f.doc + " shows what a plain file system does (overlayfs.rst, introduction).",
+				Timeout: fuzzTime,
+				Run:     func(t *suites.T) { f.run(t, seed) },
+			})
+		}
+	}
+	return cases
+}
+
+func (f fuzz) run(t *suites.T, seed uint64) {
+	acts := f.invent(t, seed)
+	wrong, at := f.replay(t, acts, fuzzLook)
+	if len(wrong) == 0 {
+		return
+	}
+	acts, wrong = f.shrink(t, acts[:at], wrong)
+	t.Errorf("seed %d: the overlay and a plain tree differ: %s", seed, wrong[0])
+	for _, line := range wrong[1:] {
+		t.Log(line)
+	}
+	t.Logf("the fewest acts found that lead there, with the mount options %s:", strings.Join(f.options, ","))
+	for i, a := range acts {
+		t.Logf("%3d. %s", i+1, a)
+	}
+}
+
+// The layers a fuzz begins with. What is in several has the same name.
+var (
+	fuzzUpper = []node{dir("m", file("u", "upper"), file("both", "upper's")), dir("pure", file("x", "x")), whiteout("gone")}
+	fuzzLower = []node{dir("m", file("l", "lower"), file("both", "lower's"), dir("s", file("deep", long(5000)).xattr("trusted.a", "1"))),
+		file("f", "file").perm(0o640).owned(7, 8).xattr("trusted.a", "1"), symlink("ln", "m/l"), file("gone", ""), file("hard", "hard")}
+	fuzzBottom = []node{dir("m", file("bottom", "bottom"), file(".hidden", "")), dir("d", file("one", "1"), dir("e", file(".two", "2"))),
+		file("f", "hidden"), fifo("pipe"), dir("empty")}
+)
+
+// merge is what a layer shows over others.
+func merge(top, below []node) (merged []node) {
+	seen := make(map[string]bool)
+	for _, n := range top {
+		seen[n.name] = true
+		for _, b := range below {
+			if b.name == n.name && n.mode&b.mode&unix.S_IFMT == unix.S_IFDIR {
+				n.children = merge(n.children, b.children)
+			}
+		}
+		if n.mode != unix.S_IFCHR {
+			merged = append(merged, n)
+		}
+	}
+	for _, b := range below {
+		if !seen[b.name] {
+			merged = append(merged, b)
+		}
+	}
+	return merged
+}
+
+// plain makes the model: what the layers show at first, on no overlay.
+func (f fuzz) plain(t *suites.T) string {
+	t.Helper()
+	at := t.TempDir()
+	all := merge(fuzzUpper, merge(fuzzLower, fuzzBottom))
+	if err := errors.Join(dir("plain", all...).make(at), f.hardLink(at+"/plain")); err != nil {
+		t.Fatalf("make the plain tree: %v", err)
+	}
+	return at + "/plain"
+}
+
+// hardLink gives the file of that name in a layer a second name.
+func (f fuzz) hardLink(layer string) error {
+	if !f.links {
+		return nil
+	}
+	return errors.Join(os.Link(layer+"/hard", layer+"/m/hard"), setTimes(layer+"/m", stamp), setTimes(layer, stamp))
+}
+
+func (f fuzz) overlay(t *suites.T) *overlay {
+	t.Helper()
+	parts := []part{lower(fuzzLower...), lower(fuzzBottom...), upper(fuzzUpper...)}
+	for _, text := range f.options {
+		parts = append(parts, option(text))
+	}
+	o := layers(t, parts...)
+	o.do("link in a lower layer", f.hardLink(o.lowers[0]))
+	o.remember()
+	o.do("mount the overlay", o.mount())
+	return o
+}
+
+// replay does the acts on a new overlay and on a new plain tree, until they are
+// seen to differ, and says in what and after how many. It looks at the trees each
+// time it has done as many acts as look says.
+func (f fuzz) replay(t *suites.T, acts []act, look int) (wrong []string, at int) {
+	t.Helper()
+	o, model := f.overlay(t), f.plain(t)
+	defer func() {
+		// The next replay must not meet what this one keeps busy.
+		if o.mounted && unix.Unmount(o.merged, unix.MNT_DETACH) == nil {
+			o.mounted = false
+		}
+	}()
+	for i, a := range acts {
+		if wrong = f.step(o, model, a); len(wrong) == 0 && (i+1)%look == 0 {
+			wrong = f.differences(o, model, warm, false)
+		}
+		if len(wrong) > 0 {
+			return append([]string{"after " + a.String()}, wrong...), i + 1
+		}
+		if (i+1)%fuzzStride == 0 || i+1 == len(acts) {
+			o.everyView(func(v view) {
+				if len(wrong) == 0 {
+					wrong = f.differences(o, model, v, true)
+				}
+			})
+		}
+		if len(wrong) > 0 {
+			return wrong, i + 1
+		}
+	}
+	return nil, len(acts)
+}
+
+// step does an act on both and says in what the outcome differs.
+func (f fuzz) step(o *overlay, model string, a act) []string {
+	if a.kind == "cycle" {
+		o.remount()
+		return nil
+	}
+	got := a.do(o.merged)
+	if errors.Is(got, unix.EXDEV) && !f.moves {
+		return nil // what programs have to expect of a lower directory
+	}
+	if want := a.do(model); !sameError(got, want) {
+		return []string{fmt.Sprintf("the outcome is %v, and %v on the plain tree", outcome(got), outcome(want))}
+	}
+	o.linked = o.linked || a.kind == "link" && got == nil
+	return nil
+}
+
+func sameError(a, b error) bool {
+	var x, y unix.Errno
+	return (a == nil) == (b == nil) && errors.As(a, &x) == errors.As(b, &y) && x == y
+}
+
+// differences compares what both show, and if asked to looks at all that must
+// hold besides.
+func (f fuzz) differences(o *overlay, model string, v view, all bool) (lines []string) {
+	got, err := readTree(o.merged)
+	if err != nil {
+		return []string{fmt.Sprintf("%s: %v", v, err)}
+	}
+	want, err := readTree(model)
+	if err != nil {
+		return []string{"the plain tree: " + err.Error()}
+	}
+	say := func(path, format string, args ...any) {
+		lines = append(lines, fmt.Sprintf("%s: %s: %s", v, path, fmt.Sprintf(format, args...)))
+	}
+	compareTrees(got, want, f.links, say)
+	if all {
+		o.checkTree(v, got, say)
+	}
+	return lines
+}
+
+// compareTrees says where an overlay's tree is not as the plain one.
+func compareTrees(got, want tree, links bool, say complaint) {
+	for path, w := range want {
+		g, ok := got[path]
+		if !ok {
+			say(path, "it is missing")
+			continue
+		}
+		if path == "." {
+			continue
+		}
+		// A number of its own, times of its own, and directories of another form.
+		g.Ino, g.Ctim = w.Ino, w.Ctim
+		if !old(g) && !old(w) {
+			g.Mtim = w.Mtim
+		}
+		if g.isDir() || !links {
+			g.Nlink = w.Nlink
+		}
+		if g.isDir() {
+			g.Size = w.Size
+		}
+		g.xattrs, w.xattrs = public(g), public(w)
+		was, is := w.facts(), g.facts()
+		for i := range was {
+			if was[i] != is[i] {
+				say(path, "%s is %s, and %s on the plain tree", is[i].name, is[i].value, was[i].value)
+			}
+		}
+	}
+	for path := range got {
+		if _, ok := want[path]; !ok {
+			say(path, "it is there, and not on the plain tree")
+		}
+	}
+}
+
+// old reports whether f was last changed at a time that an act set: all are
+// before the guest's clock.
+func old(f found) bool { return f.Mtim.Sec < stamp.Unix()+fuzzActs }
+
+// shrinkTries bounds how often shrink replays.
+const shrinkTries = 80
+
+// shrink leaves out acts, many and then single ones, as long as the trees still
+// differ. In what they differ may change by it.
+func (f fuzz) shrink(t *suites.T, acts []act, wrong []string) ([]act, []string) {
+	tries := 0
+	for n := max(1, len(acts)/2); ; n /= 2 {
+		for from := 0; from < len(acts) && tries < shrinkTries; {
+			fewer := append(append([]act(nil), acts[:from]...), acts[min(from+n, len(acts)):]...)
+			tries++
+			if w, at := f.replay(t, fewer, 1); len(w) > 0 {
+				acts, wrong = fewer[:at], w
+			} else {
+				from += n
+			}
+		}
+		if n <= 1 {
+			return acts, wrong
+		}
+	}
+}
