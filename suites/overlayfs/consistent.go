@@ -62,11 +62,13 @@ func (o *overlay) checkSameTree(v view, before, after tree) {
 
 // keepsNumbers reports whether inode numbers are the same in readdir and in
 // stat, after a copy-up, and after an unmount: where all layers are on one file
-// system (overlayfs.rst, inode properties).
+// system, or their numbers are mapped (overlayfs.rst, inode properties).
 func (o *overlay) keepsNumbers() bool {
-	if lacks(o.t, "index") {
-		return false
-	}
+	return !lacks(o.t, "index") && (o.sameFS() || slices.Contains(o.options, "xino=on"))
+}
+
+// sameFS reports whether all layers are on one file system.
+func (o *overlay) sameFS() bool {
 	var first unix.Stat_t
 	for i, layer := range o.layerDirs() {
 		var st unix.Stat_t
@@ -114,6 +116,9 @@ func (o *overlay) checkLists(tr tree, wrong complaint) {
 	// it is listed with its number in the upper layer until the list is made anew.
 	numbered := o.keepsNumbers() && !o.linked
 	for path, f := range tr {
+		if o.keepsNumbers() && f.Dev != tr["."].Dev {
+			wrong(path, "its device is %#x, and %#x that of the mount", f.Dev, tr["."].Dev)
+		}
 		if !f.isDir() {
 			continue
 		}
@@ -257,7 +262,8 @@ func (o *overlay) checkReal(tr tree, raw []tree, wrong complaint) {
 			numbers[f.Ino] = true
 		}
 	}
-	keeps, indexes := o.keepsNumbers(), o.indexes()
+	sameFS, indexes := o.sameFS(), o.indexes()
+	mapped := lacks(o.t, "index") || !sameFS && slices.Contains(o.options, "xino=on")
 	for path, f := range tr {
 		real, isUpper, ok := o.real(path, raw)
 		if !ok {
@@ -268,7 +274,7 @@ func (o *overlay) checkReal(tr tree, raw []tree, wrong complaint) {
 		}
 		o.checkPrivate(path, real, wrong)
 		_, moved := real.xattrs[redirect]
-		if keeps && isUpper && path != "." && real.xattrs[origin] != "" && real.xattrs[opaque] == "" && !moved && !numbers[f.Ino] {
+		if !mapped && (sameFS || !f.isDir()) && isUpper && path != "." && real.xattrs[origin] != "" && real.xattrs[opaque] == "" && !moved && !numbers[f.Ino] {
 			wrong(path, "inode %d is none of a lower layer, and it was copied up from one", f.Ino)
 		}
 	}

@@ -71,7 +71,8 @@ func (f fuzz) run(t *suites.T, seed uint64) {
 var (
 	fuzzUpper = []node{dir("m", file("u", "upper"), file("both", "upper's")), dir("pure", file("x", "x")), whiteout("gone")}
 	fuzzLower = []node{dir("m", file("l", "lower"), file("both", "lower's"), dir("s", file("deep", long(5000)).xattr("trusted.a", "1"))),
-		file("f", "file").perm(0o640).owned(7, 8).xattr("trusted.a", "1"), symlink("ln", "m/l"), file("gone", ""), file("hard", "hard")}
+		file("f", "file").perm(0o640).owned(7, 8).xattr("trusted.a", "1"), symlink("ln", "m/l"), file("gone", ""), file("hard", "hard"),
+		file("able", "able").perm(0o755).xattr(capability, netRaw()), file("sparse", "data")}
 	fuzzBottom = []node{dir("m", file("bottom", "bottom"), file(".hidden", "")), dir("d", file("one", "1"), dir("e", file(".two", "2"))),
 		file("f", "hidden"), fifo("pipe"), dir("empty")}
 )
@@ -103,18 +104,20 @@ func (f fuzz) plain(t *suites.T) string {
 	t.Helper()
 	at := t.TempDir()
 	all := merge(fuzzUpper, merge(fuzzLower, fuzzBottom))
-	if err := errors.Join(dir("plain", all...).make(at), f.hardLink(at+"/plain")); err != nil {
+	if err := errors.Join(dir("plain", all...).make(at), f.finish(at+"/plain")); err != nil {
 		t.Fatalf("make the plain tree: %v", err)
 	}
 	return at + "/plain"
 }
 
-// hardLink gives the file of that name in a layer a second name.
-func (f fuzz) hardLink(layer string) error {
-	if !f.links {
-		return nil
+// finish makes what nodes do not describe: a hole at the end of a file, and a
+// second name of another.
+func (f fuzz) finish(layer string) error {
+	err := os.Truncate(layer+"/sparse", 10_000)
+	if f.links {
+		err = errors.Join(err, os.Link(layer+"/hard", layer+"/m/hard"))
 	}
-	return errors.Join(os.Link(layer+"/hard", layer+"/m/hard"), setTimes(layer+"/m", stamp), setTimes(layer, stamp))
+	return errors.Join(err, setTimes(layer+"/sparse", stamp), setTimes(layer+"/m", stamp), setTimes(layer, stamp))
 }
 
 func (f fuzz) overlay(t *suites.T) *overlay {
@@ -124,7 +127,7 @@ func (f fuzz) overlay(t *suites.T) *overlay {
 		parts = append(parts, option(text))
 	}
 	o := layers(t, parts...)
-	o.do("link in a lower layer", f.hardLink(o.lowers[0]))
+	o.do("finish a lower layer", f.finish(o.lowers[0]))
 	o.remember()
 	o.do("mount the overlay", o.mount())
 	return o
@@ -200,8 +203,16 @@ func (f fuzz) differences(o *overlay, model string, v view, all bool) (lines []s
 		lines = append(lines, fmt.Sprintf("%s: %s: %s", v, path, fmt.Sprintf(format, args...)))
 	}
 	compareTrees(got, want, f.links, say)
+	flags, wanted := protection(o.merged, got), protection(model, want)
+	for path := range wanted {
+		if flags[path] != wanted[path] && flags != nil {
+			say(path, "its flags are %#x, and %#x on the plain tree", flags[path], wanted[path])
+		}
+	}
 	if all {
 		o.checkTree(v, got, say)
+	} else {
+		o.checkLists(got, say)
 	}
 	return lines
 }

@@ -46,16 +46,13 @@ var actKinds = map[string]actKind{
 		return withNew(p, unix.O_EXCL, func(fd int) error { return writeAll(fd, fmt.Sprint("new ", n)) })
 	}},
 	"overwrite": {3, false, func(p, _ string, n int) error {
-		return withFd(unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, func(fd int) error { return pwriteAll(fd, fmt.Sprint("w", n), n) })(p)
+		return onFile(p, unix.O_WRONLY, func(fd int) error { _, err := unix.Pwrite(fd, []byte(fmt.Sprint("w", n)), int64(n)); return err })
 	}},
 	"append": {3, false, func(p, _ string, n int) error {
-		return withFd(unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_APPEND, func(fd int) error { return writeAll(fd, fmt.Sprint("+", n)) })(p)
+		return onFile(p, unix.O_WRONLY|unix.O_APPEND, func(fd int) error { return writeAll(fd, fmt.Sprint("+", n)) })
 	}},
 	"truncate": {3, false, func(p, _ string, n int) error {
-		if isFIFO(p) {
-			return unix.EINVAL
-		}
-		return withFd(unix.O_WRONLY|unix.O_NOFOLLOW, func(fd int) error { return unix.Ftruncate(fd, int64(n*n)) })(p)
+		return onFile(p, unix.O_WRONLY, func(fd int) error { return unix.Ftruncate(fd, int64(n*n)) })
 	}},
 	"mkdir":      {6, false, func(p, _ string, n int) error { return unix.Mkdir(p, 0o700|uint32(n)) }},
 	"mkfifo":     {1, false, func(p, _ string, n int) error { return unix.Mkfifo(p, 0o600|uint32(n)) }},
@@ -64,10 +61,10 @@ var actKinds = map[string]actKind{
 	"rmdir":      {4, false, func(p, _ string, _ int) error { return unix.Rmdir(p) }},
 	"remove-all": {2, false, func(p, _ string, _ int) error { return bare(os.RemoveAll(p)) }},
 	"chmod": {3, false, func(p, _ string, n int) error {
-		if isSymlink(p) {
+		if isKind(p, unix.S_IFLNK) {
 			return unix.EOPNOTSUPP
 		}
-		return unix.Chmod(p, 0o700|uint32(n))
+		return unix.Chmod(p, 0o700|uint32(n)|uint32(n%4)*0o2000)
 	}},
 	"chown": {2, false, func(p, _ string, n int) error { return unix.Lchown(p, n, n+1) }},
 	"utimes": {2, false, func(p, _ string, n int) error {
@@ -77,11 +74,40 @@ var actKinds = map[string]actKind{
 		return unix.Lsetxattr(p, fmt.Sprint("trusted.", n%3), []byte{byte(n)}, 0)
 	}},
 	"removexattr": {2, false, func(p, _ string, n int) error { return unix.Lremovexattr(p, fmt.Sprint("trusted.", n%3)) }},
-	"link":        {4, true, func(p, q string, _ int) error { return unix.Link(p, q) }},
-	"rename":      {10, true, func(p, q string, _ int) error { return unix.Rename(p, q) }},
-	"exchange":    {4, true, func(p, q string, _ int) error { return rename2(p, q, unix.RENAME_EXCHANGE) }},
-	"noreplace":   {2, true, func(p, q string, _ int) error { return rename2(p, q, unix.RENAME_NOREPLACE) }},
-	"cycle":       {2, false, nil},
+	"acl":         {2, false, func(p, _ string, n int) error { return unix.Setxattr(p, aclNames[n%2], acl(n), 0) }},
+	"chattr":      {2, false, func(p, _ string, n int) error { return setFlags(p, protections[n%len(protections)]) }},
+	"reopen":      {2, false, func(p, _ string, _ int) error { return onFile(p, unix.O_WRONLY, func(int) error { return nil }) }},
+	"fallocate": {2, false, func(p, _ string, n int) error {
+		return perhapsAs(n, func() error {
+			return onFile(p, unix.O_WRONLY, func(fd int) error { return unix.Fallocate(fd, uint32(n%4), int64(n), 100) })
+		})
+	}},
+	"write-by-another": {3, false, func(p, _ string, n int) error {
+		return perhapsAs(1, func() error { return onFile(p, unix.O_WRONLY, func(fd int) error { return writeAll(fd, "X") }) })
+	}},
+	"create-by-another": {3, false, func(p, _ string, n int) error {
+		return perhapsAs(1, func() error { return unix.Mknod(p, unix.S_IFREG|0o666, 0) })
+	}},
+	"mkdir-by-another": {2, false, func(p, _ string, n int) error { return perhapsAs(1, func() error { return unix.Mkdir(p, 0o777) }) }},
+	"copy-range": {3, true, func(p, q string, n int) error {
+		return perhapsAs(n, func() error {
+			return pair(p, q, func(in, out int) error {
+				from, to := int64(n%3), int64(n)
+				_, err := unix.CopyFileRange(in, &from, out, &to, 7, 0)
+				return err
+			})
+		})
+	}},
+	"sendfile": {2, true, func(p, q string, n int) error {
+		return perhapsAs(n, func() error {
+			return pair(p, q, func(in, out int) error { _, err := unix.Sendfile(out, in, nil, 7); return err })
+		})
+	}},
+	"link":      {4, true, func(p, q string, _ int) error { return unix.Link(p, q) }},
+	"rename":    {10, true, func(p, q string, _ int) error { return unix.Rename(p, q) }},
+	"exchange":  {4, true, func(p, q string, _ int) error { return rename2(p, q, unix.RENAME_EXCHANGE) }},
+	"noreplace": {2, true, func(p, q string, _ int) error { return rename2(p, q, unix.RENAME_NOREPLACE) }},
+	"cycle":     {2, false, nil},
 }
 
 func (a act) do(root string) error {
@@ -101,9 +127,27 @@ func withNew(path string, flags int, f func(fd int) error) error {
 	return errors.Join(f(fd), unix.Close(fd))
 }
 
-func pwriteAll(fd int, text string, at int) error {
-	_, err := unix.Pwrite(fd, []byte(text), int64(at))
-	return err
+// onFile opens what must not be a FIFO, whose opener would wait, for f.
+func onFile(path string, flags int, f func(fd int) error) error {
+	if isKind(path, unix.S_IFIFO) {
+		return unix.EINVAL
+	}
+	return withFd(flags|unix.O_NOFOLLOW, f)(path)
+}
+
+// pair opens two files, one to read and one to write, for f.
+func pair(in, out string, f func(in, out int) error) error {
+	return onFile(in, unix.O_RDONLY, func(from int) error {
+		return onFile(out, unix.O_WRONLY, func(to int) error { return f(from, to) })
+	})
+}
+
+// perhapsAs calls f as another user if n is odd.
+func perhapsAs(n int, f func() error) error {
+	if n%2 == 0 {
+		return f()
+	}
+	return as(nobody, nobody+1, f)
 }
 
 // bare is the error number alone: the rest of it names another tree.
@@ -114,9 +158,6 @@ func bare(err error) error {
 	}
 	return err
 }
-
-func isSymlink(path string) bool { return isKind(path, unix.S_IFLNK) }
-func isFIFO(path string) bool    { return isKind(path, unix.S_IFIFO) }
 
 func isKind(path string, kind uint32) bool {
 	var st unix.Stat_t
@@ -146,12 +187,13 @@ func (f fuzz) invent(t *suites.T, seed uint64) (acts []act) {
 		}
 		a := act{kind: kinds[r.IntN(len(kinds))], from: somePath(r, tr), n: r.IntN(64)}
 		switch a.kind {
-		case "create", "mkdir", "mkfifo", "symlink":
+		case "create", "mkdir", "mkfifo", "symlink", "create-by-another", "mkdir-by-another":
 			a.from = newPath(r, tr)
 		}
 		if actKinds[a.kind].two {
 			a.to = newPath(r, tr)
-			if a.kind == "exchange" {
+			switch a.kind {
+			case "exchange", "copy-range", "sendfile":
 				a.to = somePath(r, tr)
 			}
 		}

@@ -26,6 +26,8 @@ type overlay struct {
 	options []string
 	mounted bool
 	linked  bool   // a hard link was made since the mount
+	layout  layout // how the layers lie
+	lowerFS string // the directory the lower layers are in
 	before  []tree // the lower layers at the first mount
 
 	dataLayers int // how many of the lowest layers are data-only
@@ -37,8 +39,9 @@ type part func(*overlay)
 // lower is one more lower layer, below those already given.
 func lower(nodes ...node) part {
 	return func(o *overlay) {
-		layer := o.layer(fmt.Sprintf("lower%d", len(o.lowers)+1), nodes)
-		o.lowers = append(o.lowers, layer)
+		name := fmt.Sprintf("lower%d", len(o.lowers)+1)
+		o.do("make a layer", dir(name, nodes...).make(o.lowerFS))
+		o.lowers = append(o.lowers, filepath.Join(o.lowerFS, name))
 	}
 }
 
@@ -79,10 +82,16 @@ func layers(t *suites.T, parts ...part) *overlay {
 	t.Helper()
 	umask := unix.Umask(0)
 	t.Cleanup(func() { unix.Umask(umask) })
-	o := &overlay{t: t, dir: t.TempDir()}
+	o := &overlay{t: t, dir: t.TempDir(), layout: layoutOf(t.Name())}
+	if o.lowerFS = o.dir; o.layout.fs {
+		o.lowerFS = o.ownFS("lowerfs")
+	}
 	o.upper, o.work, o.merged = o.layer("upper", nil), o.layer("work", nil), o.layer("merged", nil)
 	for _, p := range parts {
 		p(o)
+	}
+	if o.layout.lay != nil {
+		o.layout.lay(o)
 	}
 	o.remember()
 	t.Cleanup(o.checkInvariants)
@@ -110,6 +119,9 @@ func (o *overlay) layer(name string, nodes []node) string {
 }
 
 func (o *overlay) mount() error {
+	if err := o.seal(); err != nil {
+		return fmt.Errorf("make the lower layers read-only: %w", err)
+	}
 	err := unix.Mount("overlay", o.merged, fsType(o.t), 0, o.data())
 	if errors.Is(err, unix.ENOENT) && len(o.lowers) > 1 && !severalLowers(o.t) {
 		o.t.Skip("this kernel's overlayfs takes one lower layer only")
