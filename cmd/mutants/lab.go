@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/kernel-playground/kplay/harness"
@@ -54,10 +55,22 @@ func (l *lab) close() { os.RemoveAll(l.dir) }
 // the suite, and the theme that sees a mutant is to be met early.
 const stride = 61
 
-// strided is all of the cases, in steps of stride.
-func strided(cases []suites.Case) (out []suites.Case) {
+// broad is how the names of cases begin that do a little of everything.
+const broad = "fuzz-"
+
+// strided is all of the cases: the broad ones, then the others in steps of
+// stride.
+func strided(all []suites.Case) (out []suites.Case) {
+	var cases []suites.Case
+	for _, c := range all {
+		if strings.HasPrefix(c.Name, broad) {
+			out = append(out, c)
+		} else {
+			cases = append(cases, c)
+		}
+	}
 	taken := make([]bool, len(cases))
-	for at := 0; len(out) < len(cases); at = (at + stride) % len(cases) {
+	for at := 0; len(out) < len(all); at = (at + stride) % len(cases) {
 		for taken[at] {
 			at = (at + 1) % len(cases)
 		}
