@@ -92,6 +92,9 @@ func (o *overlay) checkWork() {
 		}
 		for _, e := range entries {
 			indexed := sub == "index" && !temporary.MatchString(e.Name())
+			if indexed && nameless(filepath.Join(o.work, sub, e.Name())) {
+				o.t.Errorf("%s is left in the index, and stands for a file without a name", e.Name())
+			}
 			if spare := e.Type()&os.ModeCharDevice != 0 && temporary.MatchString(e.Name()); spare {
 				kept++
 			} else if !indexed {
@@ -102,4 +105,18 @@ func (o *overlay) checkWork() {
 			o.t.Errorf("%d whiteouts are left in %s of the work directory, want at most one", kept, sub)
 		}
 	}
+}
+
+// nameless reports whether an entry of the index stands for a file that has no
+// name left: its link count and the difference stored to that of the overlay's
+// file make none (fs/overlayfs/inode.c, on-disk format for indexed nlink).
+func nameless(path string) bool {
+	var st unix.Stat_t
+	value, err := getXattr(path, private+"nlink")
+	if err != nil || unix.Lstat(path, &st) != nil {
+		return false
+	}
+	var difference int
+	n, err := fmt.Sscanf(value, "U%d", &difference)
+	return n == 1 && err == nil && int(st.Nlink)+difference <= 0
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,7 +98,11 @@ func (o *overlay) rotateTop() {
 		return
 	}
 	first, top, work := o.lowers[0], o.layer("rotated", nil), o.layer("rotated-work", nil)
-	o.do("mount the first overlay", unix.Mount("overlay", o.merged, fsType(o.t), 0, "lowerdir="+first+",upperdir="+top+",workdir="+work))
+	data := "lowerdir=" + first + ",upperdir=" + top + ",workdir=" + work
+	if slices.Contains(o.options, "metacopy=on") {
+		data += ",metacopy=on" // the data stays in the layer below
+	}
+	o.do("mount the first overlay", unix.Mount("overlay", o.merged, fsType(o.t), 0, data))
 	tr, err := readTree(o.merged)
 	o.do("read the first overlay", err)
 	for path, f := range tr {
