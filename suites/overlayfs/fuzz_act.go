@@ -49,7 +49,10 @@ var actKinds = map[string]actKind{
 		return onFile(p, unix.O_WRONLY, func(fd int) error { _, err := unix.Pwrite(fd, []byte(fmt.Sprint("w", n)), int64(n)); return err })
 	}},
 	"append": {3, false, func(p, _ string, n int) error {
-		return onFile(p, unix.O_WRONLY|unix.O_APPEND, func(fd int) error { return writeAll(fd, fmt.Sprint("+", n)) })
+		if n%2 == 0 {
+			return onFile(p, unix.O_WRONLY|unix.O_APPEND, func(fd int) error { return writeAll(fd, fmt.Sprint("+", n)) })
+		}
+		return onFile(p, unix.O_WRONLY, func(fd int) error { return appendLater(fd, fmt.Sprint("+", n)) })
 	}},
 	"truncate": {3, false, func(p, _ string, n int) error {
 		return onFile(p, unix.O_WRONLY, func(fd int) error { return unix.Ftruncate(fd, int64(n*n)) })
@@ -133,6 +136,14 @@ func onFile(path string, flags int, f func(fd int) error) error {
 		return unix.EINVAL
 	}
 	return withFd(flags|unix.O_NOFOLLOW, f)(path)
+}
+
+// appendLater writes by a descriptor that is made to append after it was opened.
+func appendLater(fd int, text string) error {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND); err != nil {
+		return err
+	}
+	return writeAll(fd, text)
 }
 
 // pair opens two files, one to read and one to write, for f.
