@@ -68,7 +68,7 @@ func (o *overlay) checkAccess(p person, groups []int, tr tree, path string, wron
 }
 
 func (f found) hasACL() bool {
-	_, ok := f.xattrs["system.posix_acl_access"]
+	_, ok := f.xattrs[accessACL]
 	return ok
 }
 

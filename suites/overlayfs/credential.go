@@ -26,6 +26,7 @@ var credentialCases = []suites.Case{
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(dir("d", file("a", "lower"), file("b", "lower"), dir("s")).perm(0o777)))
 			o.do("close the layers", errors.Join(os.Chmod(o.upper, 0o777), os.Chmod(o.work, 0)))
+			o.meddled = true
 			o.do("change as another user", as(nobody, nobody, func() error {
 				return errors.Join(unix.Unlink(o.at("d/a")), unix.Rename(o.at("d/b"), o.at("d/c")), unix.Rmdir(o.at("d/s")),
 					unix.Mkdir(o.at("d/a"), 0o755), os.WriteFile(o.at("d/a/new"), []byte("new"), 0o644))

@@ -77,7 +77,7 @@ var actKinds = map[string]actKind{
 		return unix.Lsetxattr(p, fmt.Sprint("trusted.", n%3), []byte{byte(n)}, 0)
 	}},
 	"removexattr": {2, false, func(p, _ string, n int) error { return unix.Lremovexattr(p, fmt.Sprint("trusted.", n%3)) }},
-	"acl":         {2, false, func(p, _ string, n int) error { return unix.Setxattr(p, aclNames[n%2], acl(n), 0) }},
+	"acl":         {2, false, func(p, _ string, n int) error { return unix.Setxattr(p, aclNames[n%2], anyACL(n), 0) }},
 	"chattr":      {2, false, func(p, _ string, n int) error { return setFlags(p, protections[n%len(protections)]) }},
 	"reopen":      {2, false, func(p, _ string, _ int) error { return onFile(p, unix.O_WRONLY, func(int) error { return nil }) }},
 	"fallocate": {2, false, func(p, _ string, n int) error {

@@ -1,7 +1,6 @@
 package overlayfs
 
 import (
-	"encoding/binary"
 	"errors"
 	"path/filepath"
 
@@ -9,29 +8,12 @@ import (
 )
 
 // aclNames are the attributes ACLs are kept in (acl(5)).
-var aclNames = []string{"system.posix_acl_access", "system.posix_acl_default"}
+var aclNames = []string{accessACL, defaultACL}
 
-// acl is an ACL whose permissions come from the bits of n, in the form of
-// linux/posix_acl_xattr.h: a version, and entries of tag, permissions and id in
-// the order of their tags.
-func acl(n int) []byte {
-	const nobodyInParticular = 1<<32 - 1
-	b := binary.LittleEndian.AppendUint32(nil, 2)
-	for _, e := range []struct {
-		tag, perm uint16
-		id        uint32
-	}{
-		{0x01, 7, nobodyInParticular},                  // the owner
-		{0x02, uint16(n) & 7, nobody},                  // a user
-		{0x04, uint16(n) >> 1 & 7, nobodyInParticular}, // the group
-		{0x10, uint16(n)>>2&7 | 4, nobodyInParticular}, // the mask
-		{0x20, uint16(n) >> 3 & 7, nobodyInParticular}, // others
-	} {
-		b = binary.LittleEndian.AppendUint16(b, e.tag)
-		b = binary.LittleEndian.AppendUint16(b, e.perm)
-		b = binary.LittleEndian.AppendUint32(b, e.id)
-	}
-	return b
+// anyACL is an access control list whose permissions come from the bits of n.
+func anyACL(n int) []byte {
+	bits := uint32(n)
+	return []byte(acl(0o700|(bits>>1&7)<<3|bits>>3&7, nobody, uint16(bits&7)))
 }
 
 // protections are what a fuzz sets the flags of a file to: mostly none, for what

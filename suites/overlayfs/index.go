@@ -131,6 +131,7 @@ var indexCases = []suites.Case{
 			o.write("f0", "changed")
 			o.unmount()
 			o.do("link in the lower layer", unix.Link(o.inLower("f0"), o.inLower("f2")))
+			o.meddled = true
 			o.remember()
 			o.do("mount", o.mount())
 			o.write("f2", "again")

@@ -129,7 +129,8 @@ func unlike(f, real found, indexed bool) (lines []string) {
 func public(f found) map[string]string {
 	xattrs := make(map[string]string)
 	for name, value := range f.xattrs {
-		if !strings.HasPrefix(name, private) || name == metacopy {
+		own := strings.HasPrefix(name, private) || strings.HasPrefix(name, "user.overlay.") // with userxattr
+		if !own || name == metacopy {
 			xattrs[name] = value
 		}
 	}

@@ -122,6 +122,7 @@ var shareCases = []suites.Case{
 			o.unlink("b")
 			o.unmount()
 			o.lowers = []string{o.layer("other", []node{file("a", "other"), file("b", "other"), file("c", "other")})}
+			o.meddled = true
 			o.remember()
 			o.do("mount with another lower layer", o.mount())
 			o.shows(file("a", "changed"), file("c", "other"))
