@@ -207,6 +207,10 @@ func (s *Store) save(key, title string, t *vm.Template, note any) error {
 	if err := os.WriteFile(filepath.Join(tmp, labelFile), b, 0o644); err != nil {
 		return err
 	}
+	// By the clock Open uses: that of the file system lags by some milliseconds.
+	if err := os.Chtimes(filepath.Join(tmp, labelFile), l.Made, l.Made); err != nil {
+		return err
+	}
 	s.Remove(key)
 	return os.Rename(tmp, s.path(key))
 }
