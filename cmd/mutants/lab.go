@@ -134,7 +134,7 @@ func (l *lab) make(ctx context.Context, m mutant) error {
 			return err
 		}
 		path := filepath.Join(l.dir, m.file)
-		defer os.WriteFile(path, whole, 0o644)
+		defer func() { _ = os.WriteFile(path, whole, 0o644) }()
 		if err := os.WriteFile(path, text, 0o644); err != nil {
 			return err
 		}

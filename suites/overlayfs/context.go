@@ -28,7 +28,7 @@ var contextCases = []suites.Case{
 			o := layers(t, lower(file("a", "1")), lower(file("a", "2"), file("b", "2")))
 			colon := o.layer("with:colon", []node{file("b", "3"), file("c", "3")})
 			o.configured([]string{"lowerdir+", o.lowers[0], "lowerdir+", o.lowers[1], "lowerdir+", colon, "upperdir", o.upper, "workdir", o.work},
-				lacksPlus)
+				errNoPlus)
 			o.compare("mounted", o.merged, []node{file("a", "1"), file("b", "2"), file("c", "3")})
 		},
 	},
@@ -38,7 +38,7 @@ var contextCases = []suites.Case{
 		Run: func(t *suites.T) {
 			o := layers(t, option("metacopy=on"), lower(reference("a", "/x")), lower(file("x", "")))
 			o.configured([]string{"lowerdir+", o.lowers[0], "datadir+", o.lowers[1], "upperdir", o.upper, "workdir", o.work, "metacopy", "on"},
-				lacksPlus)
+				errNoPlus)
 			o.compare("mounted", o.merged, []node{file("a", "")})
 		},
 	},
@@ -115,8 +115,8 @@ var contextCases = []suites.Case{
 	},
 }
 
-// lacksPlus is what a kernel without lowerdir+ and datadir+ says.
-var lacksPlus = errors.New("this kernel's overlayfs has no lowerdir+ and datadir+ (6.8)")
+// errNoPlus is what a kernel without lowerdir+ and datadir+ says.
+var errNoPlus = errors.New("this kernel's overlayfs has no lowerdir+ and datadir+ (6.8)")
 
 func (o *overlay) fsopen() int {
 	o.t.Helper()

@@ -195,7 +195,7 @@ func sameAfterCopyUp(t *suites.T) {
 	o := newOverlay(t, lower(nodes...))
 	ask := func() (answers []string) {
 		for _, who := range [][2]int{{nobody, nobody}, {nobody + 1, nobody}, {nobody + 2, nobody + 2}} {
-			as(who[0], who[1], func() error {
+			_ = as(who[0], who[1], func() error {
 				for _, n := range nodes {
 					for _, a := range accesses {
 						err := unix.Faccessat(unix.AT_FDCWD, o.at(n.name), a.mode, 0)
