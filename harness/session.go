@@ -31,9 +31,10 @@ type Session struct {
 	delivery  *delivery
 
 	making   sync.Mutex // held while the template is made
-	frozen   *frozen    // what clones start from; nil until the first case
-	hopeless error      // why there is none and will be none
-	worker   *worker    // of the cases that Case runs
+	shapes   map[vm.Accel]string
+	frozen   *frozen // what clones start from; nil until the first case
+	hopeless error   // why there is none and will be none
+	worker   *worker // of the cases that Case runs
 
 	mu      sync.Mutex // guards what follows
 	run     *results.Run
@@ -59,7 +60,7 @@ func Open(ctx context.Context, p Plan) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{plan: p, qemu: qemu}
+	s := &Session{plan: p, qemu: qemu, shapes: make(map[vm.Accel]string)}
 	s.worker = &worker{s: s}
 	if err := s.prepare(ctx); err != nil {
 		return nil, err

@@ -12,8 +12,20 @@ import (
 	"github.com/kernel-playground/kplay/harness/vm"
 )
 
-// shape is everything that shapes a base, as the key of it.
+// shape is everything that shapes a base, as the key of it. It is worked out
+// once, under s.making: to read the modules takes longer than to open a template.
 func (s *Session) shape(accel vm.Accel) (string, error) {
+	if key, ok := s.shapes[accel]; ok {
+		return key, nil
+	}
+	key, err := s.newShape(accel)
+	if err == nil {
+		s.shapes[accel] = key
+	}
+	return key, err
+}
+
+func (s *Session) newShape(accel vm.Accel) (string, error) {
 	st, err := os.Stat(s.qemu)
 	if err != nil {
 		return "", &vm.HostError{Deed: "look at QEMU", Err: err}
