@@ -91,7 +91,11 @@ func (s *Session) makeReady(ctx context.Context, r *raising) (*frozen, error) {
 			return
 		}
 		conn.Rekey(event.ReadyKey)
-		answers <- f.hear(line, conn)
+		a := f.hear(line, conn)
+		if a.err == nil {
+			a.err = rehearse(conn)
+		}
+		answers <- a
 	}()
 	ready, err := r.await(ctx, answers, bootLimit[r.accel])
 	if err != nil {
@@ -123,6 +127,18 @@ func (r *raising) open() (*event.Conn, vm.Line, error) {
 		}
 	}
 	return nil, vm.Line{}, &vm.HostError{Deed: "speak to the guest", Err: errors.New("there is no line " + r.note.Line)}
+}
+
+// rehearse has the agent do once what each clone begins with.
+func rehearse(conn *event.Conn) error {
+	if err := conn.Send(event.Event{Kind: event.Ping, WallNS: time.Now().UnixNano(), Entropy: fresh(), Name: "kplay"}); err != nil {
+		return err
+	}
+	e, err := conn.Recv()
+	if err == nil && e.Kind != event.Pong {
+		err = fmt.Errorf("wait for the agent: got %q", e.Kind)
+	}
+	return err
 }
 
 // hear takes what the agent says until it is ready.

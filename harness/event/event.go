@@ -12,12 +12,12 @@ const (
 	Knock  Kind = "knock"  // the loader has opened the channel and waits for Go; under BootKey
 	Pace   Kind = "pace"   // the agent begins its measure of the guest's speed; under ReadyKey
 	Ready  Kind = "ready"  // that is done, and the agent waits for Welcome; under ReadyKey
-	Hello  Kind = "hello"  // the agent is ready for cases
+	Hello  Kind = "hello"  // the agent, or seen from it a runner, is ready for cases
 	Start  Kind = "start"  // a case begins
 	Output Kind = "output" // text a case logged or printed
 	Kmsg   Kind = "kmsg"   // a record of the kernel's log; before Ready those of the boot
 	Finish Kind = "finish" // a case ended by itself, or its process did
-	Pong   Kind = "pong"   // the answer to Ping, and to Dump when the dump is written
+	Pong   Kind = "pong"   // the answer to Ping, before Welcome too, and to Dump when the dump is written
 	Bye    Kind = "bye"    // the answer to Stop: all has been said
 )
 
@@ -26,7 +26,7 @@ const (
 	Go      Kind = "go"      // go on as the agent, with what was landed; under BootKey
 	Welcome Kind = "welcome" // the key of this machine, its name, and the host's clock; under ReadyKey
 	Run     Kind = "run"     // run one case
-	Ping    Kind = "ping"    // are you there?
+	Ping    Kind = "ping"    // are you there? Before Welcome, a rehearsal of it
 	Dump    Kind = "dump"    // have the kernel show its blocked tasks and all CPUs
 	Stop    Kind = "stop"    // say the last of the kernel's words, and bye
 )

@@ -3,8 +3,8 @@ package guest
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"os"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +26,8 @@ type agent struct {
 
 // runAgent takes over the line to the host, and the modules that lie behind the
 // first skip bytes of the file at parcel. It returns only if it cannot go on.
-func runAgent(line io.ReadWriter, lossy bool, parcel string, skip int64) error {
-	a := &agent{runs: make(chan event.Event, 1), conn: event.NewConn(line, event.ReadyKey, lossy)}
+func runAgent(l line, lossy bool, parcel string, skip int64) error {
+	a := &agent{runs: make(chan event.Event, 1), conn: event.NewConn(l, event.ReadyKey, lossy)}
 	a.mark("go")
 	ignoreSignals()
 	addEntropy(nil) // opens what it needs
@@ -40,6 +40,9 @@ func runAgent(line io.ReadWriter, lossy bool, parcel string, skip int64) error {
 	a.mark("modules")
 	panicOnNMI()
 	if a.runner, err = startRunner(a.conn.Send); err != nil {
+		return err
+	}
+	if err := a.runner.await(); err != nil {
 		return err
 	}
 	a.mark("runner")
@@ -65,12 +68,13 @@ func (a *agent) greet(mods map[string]string) error {
 	a.mark("pace")
 	a.log = openKernelLog(a.conn.Send)
 	consoleLoud()
+	runtime.GC() // or each clone would sweep up after this process's start
 	a.mark("ready")
 	facts := &event.Facts{Release: kernelRelease(), Filesystems: filesystems(), Marks: a.marks, Modules: mods}
 	if err := a.conn.Send(event.Event{Kind: event.Ready, Taint: taint(), Facts: facts}); err != nil {
 		return err
 	}
-	welcome, err := a.conn.Recv()
+	welcome, err := a.rehearse()
 	if err != nil {
 		return fmt.Errorf("wait for the host's welcome: %w", err)
 	}
@@ -78,14 +82,36 @@ func (a *agent) greet(mods map[string]string) error {
 		return fmt.Errorf("wait for the host's welcome: got %q", welcome.Kind)
 	}
 	a.conn.Rekey(welcome.Key)
-	setClock(welcome.WallNS)
-	addEntropy(welcome.Entropy)
-	unix.Sethostname([]byte(welcome.Name))
+	settle(welcome)
 	if err := a.conn.Send(event.Event{Kind: event.Hello}); err != nil {
 		return err
 	}
 	go a.log.follow()
 	return nil
+}
+
+// rehearse answers the host's pings, as the welcome will be, until something
+// else comes. What memory that takes is there then when the machine is frozen,
+// and no clone has to be given it.
+func (a *agent) rehearse() (event.Event, error) {
+	for {
+		e, err := a.conn.Recv()
+		if err != nil || e.Kind != event.Ping {
+			return e, err
+		}
+		settle(e)
+		if err := a.conn.Send(event.Event{Kind: event.Pong}); err != nil {
+			return e, err
+		}
+		a.conn.Rekey(event.ReadyKey) // whoever speaks next is new
+	}
+}
+
+// settle sets right what is the same in all clones.
+func settle(e event.Event) {
+	setClock(e.WallNS)
+	addEntropy(e.Entropy)
+	unix.Sethostname([]byte(e.Name))
 }
 
 func kernelRelease() string {

@@ -3,10 +3,12 @@ package guest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,8 +23,56 @@ const uart = "/dev/ttyS1"
 // kernel that has a virtio bus with something on it.
 const portWait = 20 * time.Second
 
+// A line is the descriptor of the way to the host, not blocking, and unknown to
+// Go's poller. Each clone goes on where the agent waits for its line, and has
+// every instruction on the way to its first answer translated anew: the poller
+// and the threads that it wakes would be a third of them. Nor may the descriptor
+// block: the kernel's driver would then spin, with interrupts off, whenever the
+// host is slow to take what is written (drivers/char/virtio_console.c,
+// __send_to_port).
+type line int
+
+// Read waits until there is something to read.
+func (l line) Read(b []byte) (int, error) {
+	n, err := l.try(unix.SYS_READ, b, unix.POLLIN)
+	if n == 0 && err == nil && len(b) > 0 {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// Write writes all of b, and waits where it has to.
+func (l line) Write(b []byte) (int, error) {
+	done := 0
+	for done < len(b) {
+		n, err := l.try(unix.SYS_WRITE, b[done:], unix.POLLOUT)
+		if err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// try reads or writes, when it has waited for the events if need be. As the call
+// itself never waits, the Go runtime is not told of it.
+func (l line) try(call uintptr, b []byte, events int16) (int, error) {
+	for {
+		n, _, errno := unix.RawSyscall(call, uintptr(l), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			unix.Poll([]unix.PollFd{{Fd: int32(l), Events: events}}, -1)
+		default:
+			return 0, errno
+		}
+	}
+}
+
 // openLine opens the line to the host, and says whether others can spoil it.
-func openLine(want string) (line *os.File, lossy bool, err error) {
+func openLine(want string) (l line, lossy bool, err error) {
 	if want != "uart" && hasVirtio() {
 		f, err := openPort()
 		if err == nil || want == "virtio" {
@@ -41,13 +91,13 @@ func hasVirtio() bool {
 // openPort opens the virtio port by its name. The kernel adds ports from a work
 // queue after the driver has loaded, and a kernel without CONFIG_NET has no
 // uevents to wait for, so this looks until it is there.
-func openPort() (*os.File, error) {
+func openPort() (line, error) {
 	for deadline := time.Now().Add(portWait); ; time.Sleep(time.Millisecond) {
 		if port := findPort(); port != "" {
 			return openPath("/dev/"+port, "/sys/class/virtio-ports/"+port+"/dev")
 		}
 		if time.Now().After(deadline) {
-			return nil, errors.New("open the virtio port: there is none named " + portName)
+			return -1, errors.New("open the virtio port: there is none named " + portName)
 		}
 	}
 }
@@ -63,40 +113,48 @@ func findPort() string {
 }
 
 // openPath opens a device node, and makes it first where devtmpfs does not.
-func openPath(path, devFile string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_CLOEXEC, 0)
+func openPath(path, devFile string) (line, error) {
+	l, err := openNode(path)
 	if !errors.Is(err, os.ErrNotExist) {
-		return f, err
+		return l, err
 	}
 	var major, minor uint32
 	b, err := os.ReadFile(devFile)
 	if err != nil {
-		return nil, fmt.Errorf("find the number of %s: %w", path, err)
+		return -1, fmt.Errorf("find the number of %s: %w", path, err)
 	}
 	if _, err := fmt.Sscanf(string(b), "%d:%d", &major, &minor); err != nil {
-		return nil, fmt.Errorf("find the number of %s: %w", path, err)
+		return -1, fmt.Errorf("find the number of %s: %w", path, err)
 	}
 	if err := unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(major, minor))); err != nil {
-		return nil, fmt.Errorf("make %s: %w", path, err)
+		return -1, fmt.Errorf("make %s: %w", path, err)
 	}
-	return os.OpenFile(path, os.O_RDWR|unix.O_CLOEXEC, 0)
+	return openNode(path)
+}
+
+func openNode(path string) (line, error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open %s: %w", path, err)
+	}
+	return line(fd), nil
 }
 
 // openUART opens the second UART as a line of plain bytes.
-func openUART() (*os.File, error) {
-	f, err := openPath(uart, "/sys/class/tty/ttyS1/dev")
+func openUART() (line, error) {
+	l, err := openPath(uart, "/sys/class/tty/ttyS1/dev")
 	if err != nil {
-		return nil, fmt.Errorf("open the second UART: %w", err)
+		return -1, err
 	}
-	term, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	term, err := unix.IoctlGetTermios(int(l), unix.TCGETS)
 	if err != nil {
-		return nil, fmt.Errorf("read the settings of %s: %w", uart, err)
+		return -1, fmt.Errorf("read the settings of %s: %w", uart, err)
 	}
 	term.Iflag, term.Oflag, term.Lflag = 0, 0, 0
 	term.Cflag = unix.CS8 | unix.CREAD | unix.CLOCAL | unix.B115200
 	term.Cc[unix.VMIN], term.Cc[unix.VTIME] = 1, 0
-	if err := unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, term); err != nil {
-		return nil, fmt.Errorf("set %s to plain bytes: %w", uart, err)
+	if err := unix.IoctlSetTermios(int(l), unix.TCSETS, term); err != nil {
+		return -1, fmt.Errorf("set %s to plain bytes: %w", uart, err)
 	}
-	return f, nil
+	return l, nil
 }

@@ -18,7 +18,7 @@ import (
 // handed the agent of the day, and the modules, by way of the landing.
 type loader struct {
 	marks []event.Mark
-	line  *os.File
+	line  line
 	lossy bool
 }
 
@@ -89,7 +89,7 @@ func (l *loader) becomeAgent(order event.Event) error {
 	if err := os.Rename(landing, initPath); err != nil {
 		return fmt.Errorf("take what was landed: %w", err)
 	}
-	if err := unix.Dup2(int(l.line.Fd()), lineFD); err != nil { // not closed on exec
+	if err := unix.Dup2(int(l.line), lineFD); err != nil { // not closed on exec
 		return fmt.Errorf("hand on the line: %w", err)
 	}
 	os.Setenv(RoleVar, RoleAgent)
@@ -112,10 +112,7 @@ func agentOfLoader() error {
 		return fmt.Errorf("take over from the loader: %w", err)
 	}
 	unix.CloseOnExec(lineFD)
-	if err := unix.SetNonblock(lineFD, true); err != nil { // as os.OpenFile has it
-		return fmt.Errorf("take over from the loader: %w", err)
-	}
-	return runAgent(os.NewFile(lineFD, "line"), os.Getenv(lossyVar) == "true", initPath, program)
+	return runAgent(lineFD, os.Getenv(lossyVar) == "true", initPath, program)
 }
 
 // ignoreSignals keeps the agent alive: a case may signal every process it can

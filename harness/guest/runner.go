@@ -22,6 +22,7 @@ type runner struct {
 	output *output
 	used   bool
 
+	ready    chan struct{} // closed when it waits for its first case
 	finished chan event.Event
 	exited   chan struct{}
 }
@@ -57,7 +58,7 @@ func launch(send func(event.Event) error, flags uintptr) (*runner, error) {
 		return nil, err
 	}
 	defer outW.Close()
-	r := &runner{sock: sock, output: out, finished: make(chan event.Event, 1), exited: make(chan struct{})}
+	r := &runner{sock: sock, output: out, ready: make(chan struct{}), finished: make(chan event.Event, 1), exited: make(chan struct{})}
 	r.cmd = exec.Command("/proc/self/exe")
 	r.cmd.Args = []string{"kplay-runner"}
 	r.cmd.Env = []string{RoleVar + "=" + roleRunner, InGuestVar + "=1", "PATH=/bin", "HOME=/tmp"}
@@ -93,12 +94,26 @@ func (r *runner) greet() error {
 			if err != nil {
 				return
 			}
-			if e.Kind == event.Finish {
+			switch e.Kind {
+			case event.Hello:
+				close(r.ready)
+			case event.Finish:
 				r.finished <- e
 			}
 		}
 	}()
 	return nil
+}
+
+// await waits until the runner waits for its first case. A template is frozen
+// after that: what the runner does before, every clone would do again.
+func (r *runner) await() error {
+	select {
+	case <-r.ready:
+		return nil
+	case <-r.exited:
+		return errors.New("start a runner: " + r.epitaph())
+	}
 }
 
 // run has the runner run one case, and says how it ended.

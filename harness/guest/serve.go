@@ -33,6 +33,10 @@ func serveCases(all []suites.Suite) error {
 	if err := ownWorld(); err != nil {
 		return err
 	}
+	runtime.GC() // as in the agent
+	if err := conn.Send(event.Event{Kind: event.Hello}); err != nil {
+		return err
+	}
 	for {
 		e, err := conn.Recv()
 		if err != nil {
