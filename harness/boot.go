@@ -60,7 +60,7 @@ func (s *Session) cmdline(accel vm.Accel) string {
 func (s *Session) spec(accel vm.Accel) vm.Spec {
 	return vm.Spec{
 		QEMU: s.qemu, Accel: accel, Kernel: s.kernel, Cmdline: s.cmdline(accel),
-		Memory: s.plan.Memory, CPUs: s.plan.CPUs, Channel: s.channel, Dumpable: s.plan.Vmcore,
+		Memory: s.plan.Memory, CPUs: s.plan.CPUs, Channel: s.channel, Dumpable: s.plan.Vmcore, Watchdog: s.watchdog,
 	}
 }
 

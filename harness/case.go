@@ -164,6 +164,11 @@ func (w *witness) dead(cause string) {
 		<-w.machine.Done()
 		w.drain()
 	}
+	if w.machine.Starved() {
+		w.res.Verdict, w.res.Reason = results.Timeout, "the kernel stopped, and with it the feeding of its watchdog"
+		w.point()
+		return
+	}
 	said := crash.Scan([]byte(w.kmsg.String()))
 	w.res.Verdict, w.res.Reason, w.res.Records = verdictOfDead(w.console.since(w.from), said, cause)
 }
@@ -219,6 +224,11 @@ func (w *witness) interrupt() {
 	case <-time.After(2 * witnessWait):
 		return
 	}
+	w.point()
+}
+
+// point says where the kernel was when an NMI came.
+func (w *witness) point() {
 	said := crash.Scan(w.console.since(w.from))
 	if len(said) == 0 {
 		return

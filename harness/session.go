@@ -28,6 +28,7 @@ type Session struct {
 	kernel    string // the file QEMU boots
 	channel   vm.Channel
 	transport []kernel.Module // what the line needs where it is not built in
+	watchdog  bool            // the kernel has a driver for it
 	delivery  *delivery
 
 	making   sync.Mutex // held while the template is made
@@ -48,6 +49,9 @@ var transport = []string{"virtio_pci", "virtio_console"}
 // dumping are the modules by which a kernel says that it has panicked, and where
 // a dump of its memory has to be read from.
 var dumping = []string{"pvpanic", "pvpanic_mmio", "qemu_fw_cfg"}
+
+// watchdog is the driver of the watchdog that machines have.
+const watchdog = "i6300esb"
 
 // Open checks the plan and prepares what is to be booted. Of an unfit build or
 // plan it says so with a kernel.UserError.
@@ -117,6 +121,9 @@ func (s *Session) modules() ([]kernel.Module, error) {
 	names := s.plan.modules()
 	if s.plan.Vmcore {
 		names = append(names, dumping...)
+	}
+	if _, missing, err := b.ResolveModules([]string{watchdog}, nil); err == nil && len(missing) == 0 {
+		s.watchdog, names = true, append(names, watchdog)
 	}
 	wanted, _, err := b.ResolveModules(names, s.plan.Replace)
 	return slices.DeleteFunc(distinct(wanted), s.isTransport), err

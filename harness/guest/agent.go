@@ -39,6 +39,7 @@ func runAgent(l line, lossy bool, parcel string, skip int64) error {
 	}
 	a.mark("modules")
 	panicOnNMI()
+	feedWatchdog()
 	if a.runner, err = startRunner(a.conn.Send); err != nil {
 		return err
 	}

@@ -70,6 +70,9 @@ func (s Spec) shape(in *inheritance, e ends) []string {
 	if s.Dumpable {
 		a = append(a, "-device", "pvpanic", "-action", "panic=pause", "-device", "vmcoreinfo")
 	}
+	if s.Watchdog {
+		a = append(a, "-device", "i6300esb", "-action", "watchdog=inject-nmi")
+	}
 	return a
 }
 

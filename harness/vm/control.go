@@ -77,6 +77,8 @@ func (m *Machine) note(e qmp.Event) {
 		if s := fmt.Sprint(e.Data["status"]); s == "completed" || s == "failed" {
 			m.moved <- s
 		}
+	case "WATCHDOG":
+		m.starved.Store(true)
 	case "GUEST_PANICKED":
 		m.halting.Store(true)
 		select {
@@ -127,6 +129,10 @@ func (m *Machine) NMI() error { return m.command("inject-nmi", nil, nil, nil) }
 // Panicked is sent to when a dumpable machine's kernel says by pvpanic that it
 // has panicked. The machine then stands still.
 func (m *Machine) Panicked() <-chan struct{} { return m.panicked }
+
+// Starved reports whether the guest has left its watchdog without food. What it
+// does afterwards it does because of the NMI.
+func (m *Machine) Starved() bool { return m.starved.Load() }
 
 // Dump writes the guest's memory to path, as a kdump file in makedumpfile's
 // flattened form, compressed by zlib, which crash(8) opens. The machine stands still meanwhile.

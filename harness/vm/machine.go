@@ -56,6 +56,7 @@ type Machine struct {
 	halting  atomic.Bool   // it was told to stand still, so that its doing so is no news
 	moved    chan string   // how a migration ended
 	panicked chan struct{} // see Panicked
+	starved  atomic.Bool   // see Starved
 
 	mu     sync.Mutex
 	ending Ending

@@ -48,6 +48,7 @@ type Spec struct {
 	CPUs     int      //
 	Channel  Channel  //
 	Dumpable bool     // a panic halts the machine, so that its memory can be dumped
+	Watchdog bool     // an i6300ESB, which sends an NMI when the guest has opened it and does not feed it
 	// RAM is the file the guest's memory lies in, Memory MiB long; nil for
 	// memory of QEMU's own. Only a machine with one can be frozen.
 	RAM     *os.File

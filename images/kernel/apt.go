@@ -52,15 +52,14 @@ func openApt(ctx context.Context, pkg string, o Options) (*Build, error) {
 	return nil, userErrorf("%s leads to no kernel: name a linux-image package", ref)
 }
 
-// leadsTo is the package to go on with if d is a metapackage.
+// leadsTo is the package to go on with if d is a metapackage. The name of one
+// can look like an image's: linux-image-6.12-cloud-amd64.
 func (d *deb) leadsTo() (relation, bool) {
-	if imageForm.MatchString(d.control["Package"]) {
-		return relation{}, false
+	if next := d.depends(imageForm); len(next) > 0 {
+		return next[0], true
 	}
-	for _, form := range []*regexp.Regexp{imageForm, metaForm} {
-		if next := d.depends(form); len(next) > 0 {
-			return next[0], true
-		}
+	if next := d.depends(metaForm); len(next) > 0 && !imageForm.MatchString(d.control["Package"]) {
+		return next[0], true
 	}
 	return relation{}, false
 }
