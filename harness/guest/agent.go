@@ -39,6 +39,7 @@ func runAgent(line io.ReadWriter, lossy bool, parcel string, skip int64) error {
 	}
 	a.mark("modules")
 	panicOnNMI()
+	quietDrops()
 	if a.runner, err = startRunner(a.conn.Send); err != nil {
 		return err
 	}
