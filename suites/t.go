@@ -184,16 +184,21 @@ func (t *T) Skipped() bool {
 // Helper marks the calling function as a helper: its caller's line is the one
 // shown with an error.
 func (t *T) Helper() {
-	pc, _, _, ok := runtime.Caller(1)
-	if !ok {
+	var pc [1]uintptr
+	if runtime.Callers(2, pc[:]) == 0 {
 		return
 	}
-	helpers.Store(runtime.FuncForPC(pc).Name(), true)
+	if _, known := helperCalls.LoadOrStore(pc[0], true); known {
+		return
+	}
+	frame, _ := runtime.CallersFrames(pc[:]).Next()
+	helpers.Store(frame.Function, true)
 }
 
-// helpers holds the names of the functions that called Helper. They are the
-// same for every case of a process.
-var helpers sync.Map
+// helpers holds the names of the functions that called Helper, and helperCalls
+// where they did: to find a name takes long, and they are the same for every case
+// of a process.
+var helpers, helperCalls sync.Map
 
 func (t *T) log(s string) { t.out(caller() + strings.TrimSuffix(s, "\n")) }
 
