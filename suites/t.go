@@ -2,6 +2,7 @@ package suites
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -33,9 +34,10 @@ type Outcome struct {
 // guest, under the same names. All but Log, Logf, Error, Errorf and Fail must
 // be called from the goroutine that runs the case.
 type T struct {
-	name string
-	dir  string
-	out  func(string)
+	name   string
+	dir    string
+	params Params
+	out    func(string)
 
 	mu       sync.Mutex
 	failed   bool
@@ -46,10 +48,12 @@ type T struct {
 }
 
 // Execute runs c in this process and reports how it ended. dir is an empty
-// directory for the case to work in. Each line the case logs goes to out.
-// Cleanup functions run before Execute returns, also after a Go panic.
-func (c Case) Execute(dir string, out func(line string)) Outcome {
-	t := &T{name: c.Name, dir: dir, out: out}
+// directory for the case to work in, and said the parameters it was given. Each
+// line the case logs goes to out. Cleanup functions run before Execute returns,
+// also after a Go panic.
+func (c Case) Execute(dir string, said Params, out func(line string)) Outcome {
+	t := &T{name: c.Name, dir: dir, params: maps.Clone(c.Params), out: out}
+	maps.Copy(t.params, c.Taken(said))
 	begin := time.Now()
 	done, returned := make(chan struct{}), false
 	// A goroutine of its own, so that FailNow can end it by Goexit.
