@@ -50,13 +50,13 @@ const (
 // runCase runs one case and judges it.
 func (l *link) runCase(ctx context.Context, suite suites.Suite, c suites.Case, s *Session) (results.Result, aftermath) {
 	w := &witness{link: l, session: s, suite: suite, from: l.console.mark()}
-	w.res = results.Result{Suite: suite.Name, Case: c.Name, Boot: l.number, Started: time.Now()}
+	w.res = results.Result{Suite: suite.Name, Case: c.Name, Params: c.Taken(s.plan.Params), Boot: l.number, Started: time.Now()}
 	limit := s.plan.Timeout
 	if limit == 0 {
-		limit = time.Duration(float64(c.Deadline()) * max(1, l.stretch/reserve))
+		limit = time.Duration(float64(c.Deadline(s.plan.Params)) * max(1, l.stretch/reserve))
 	}
 	after := dead
-	if err := l.conn.Send(event.Event{Kind: event.Run, Case: suite.FullName(c), Alone: c.Alone, WallNS: time.Now().UnixNano()}); err != nil {
+	if err := l.conn.Send(event.Event{Kind: event.Run, Case: suite.FullName(c), Alone: c.Alone, Params: suites.Params(w.res.Params).String(), WallNS: time.Now().UnixNano()}); err != nil {
 		w.res.Verdict, w.res.Reason = results.Error, "tell the guest to run the case: "+err.Error()
 	} else {
 		after = w.follow(ctx, limit)

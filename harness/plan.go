@@ -29,6 +29,7 @@ const Auto = "auto"
 type Plan struct {
 	Build    *kernel.Build
 	Suites   []suites.Suite    // with the cases that were chosen
+	Params   suites.Params     // what the cases that take them are told
 	Replace  map[string]string // module name to a .ko file that takes its place
 	Accel    string            // Auto, "kvm" or "tcg"
 	Memory   int               // MiB; 0 means DefaultMemory

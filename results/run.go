@@ -4,6 +4,8 @@
 package results
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/kernel-playground/kplay/harness/crash"
@@ -117,17 +119,27 @@ type Phase struct {
 
 // A Result is one case in a run.
 type Result struct {
-	Suite    string         `json:"suite"`
-	Case     string         `json:"case"`
-	Verdict  Verdict        `json:"verdict"`
-	Reason   string         `json:"reason,omitempty"` // one line
-	Boot     int            `json:"boot,omitempty"`   // the boot it ran in
-	Started  time.Time      `json:"started,omitzero"`
-	Duration time.Duration  `json:"duration_ns"`       // by the host's clock
-	Output   string         `json:"output,omitempty"`  // what the case logged and printed
-	Console  string         `json:"console,omitempty"` // what the kernel said meanwhile, if the verdict is not PASS
-	Records  []crash.Record `json:"records,omitempty"`
+	Suite    string            `json:"suite"`
+	Case     string            `json:"case"`
+	Params   map[string]string `json:"params,omitempty"` // what the case was told
+	Verdict  Verdict           `json:"verdict"`
+	Reason   string            `json:"reason,omitempty"` // one line
+	Boot     int               `json:"boot,omitempty"`   // the boot it ran in
+	Started  time.Time         `json:"started,omitzero"`
+	Duration time.Duration     `json:"duration_ns"`       // by the host's clock
+	Output   string            `json:"output,omitempty"`  // what the case logged and printed
+	Console  string            `json:"console,omitempty"` // what the kernel said meanwhile, if the verdict is not PASS
+	Records  []crash.Record    `json:"records,omitempty"`
 }
 
 // FullName is "suite/case".
 func (r Result) FullName() string { return r.Suite + "/" + r.Case }
+
+// Again are the words by which kplay run runs the case again as it was run.
+func (r Result) Again() string {
+	words := "--case " + r.FullName()
+	for _, name := range slices.Sorted(maps.Keys(r.Params)) {
+		words += " --" + name + " " + r.Params[name]
+	}
+	return words
+}

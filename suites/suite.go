@@ -34,15 +34,9 @@ type Case struct {
 	Timeout time.Duration // host time on KVM, scaled for emulation; 0 means DefaultTimeout
 	Alone   bool          // wants a child process that ran no other case and will run none after
 	Helpful []string      // kernel modules it likes to have: loaded where the build has them
+	Long    bool          // left out of a run that neither asks for long cases nor names it
+	Params  Params        // the parameters it takes, with their defaults
 	Run     func(*T)
-}
-
-// Deadline is the case's timeout, or the default.
-func (c Case) Deadline() time.Duration {
-	if c.Timeout > 0 {
-		return c.Timeout
-	}
-	return DefaultTimeout
 }
 
 var nameForm = regexp.MustCompile(`^[a-z0-9]+([a-z0-9@._-]*[a-z0-9])?$`)

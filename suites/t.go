@@ -2,6 +2,7 @@ package suites
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -33,9 +34,10 @@ type Outcome struct {
 // guest, under the same names. All but Log, Logf, Error, Errorf and Fail must
 // be called from the goroutine that runs the case.
 type T struct {
-	name string
-	dir  string
-	out  func(string)
+	name   string
+	dir    string
+	params Params
+	out    func(string)
 
 	mu       sync.Mutex
 	failed   bool
@@ -46,10 +48,12 @@ type T struct {
 }
 
 // Execute runs c in this process and reports how it ended. dir is an empty
-// directory for the case to work in. Each line the case logs goes to out.
-// Cleanup functions run before Execute returns, also after a Go panic.
-func (c Case) Execute(dir string, out func(line string)) Outcome {
-	t := &T{name: c.Name, dir: dir, out: out}
+// directory for the case to work in, and said the parameters it was given. Each
+// line the case logs goes to out. Cleanup functions run before Execute returns,
+// also after a Go panic.
+func (c Case) Execute(dir string, said Params, out func(line string)) Outcome {
+	t := &T{name: c.Name, dir: dir, params: maps.Clone(c.Params), out: out}
+	maps.Copy(t.params, c.Taken(said))
 	begin := time.Now()
 	done, returned := make(chan struct{}), false
 	// A goroutine of its own, so that FailNow can end it by Goexit.
@@ -184,16 +188,21 @@ func (t *T) Skipped() bool {
 // Helper marks the calling function as a helper: its caller's line is the one
 // shown with an error.
 func (t *T) Helper() {
-	pc, _, _, ok := runtime.Caller(1)
-	if !ok {
+	var pc [1]uintptr
+	if runtime.Callers(2, pc[:]) == 0 {
 		return
 	}
-	helpers.Store(runtime.FuncForPC(pc).Name(), true)
+	if _, known := helperCalls.LoadOrStore(pc[0], true); known {
+		return
+	}
+	frame, _ := runtime.CallersFrames(pc[:]).Next()
+	helpers.Store(frame.Function, true)
 }
 
-// helpers holds the names of the functions that called Helper. They are the
-// same for every case of a process.
-var helpers sync.Map
+// helpers holds the names of the functions that called Helper, and helperCalls
+// where they did: to find a name takes long, and they are the same for every case
+// of a process.
+var helpers, helperCalls sync.Map
 
 func (t *T) log(s string) { t.out(caller() + strings.TrimSuffix(s, "\n")) }
 

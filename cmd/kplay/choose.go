@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,8 +13,9 @@ import (
 )
 
 // choose picks suites by name and cases by glob. With neither it takes what a
-// default run takes; a glob that names a suite reaches those on demand too.
-func choose(from []suites.Suite, names, globs []string) ([]suites.Suite, error) {
+// default run takes; a glob that names a suite reaches those on demand too. Long
+// cases are left out unless they are asked for, or one is named in full.
+func choose(from []suites.Suite, names, globs []string, long bool) ([]suites.Suite, error) {
 	for _, n := range names {
 		if !slices.ContainsFunc(from, func(s suites.Suite) bool { return s.Name == n }) {
 			return nil, usageError{fmt.Errorf("there is no suite %q; kplay list shows all", n)}
@@ -26,7 +28,7 @@ func choose(from []suites.Suite, names, globs []string) ([]suites.Suite, error) 
 			continue
 		}
 		named := len(names) > 0
-		cases, err := matching(s, globs, named, used)
+		cases, err := matching(s, globs, named, long, used)
 		if err != nil {
 			return nil, err
 		}
@@ -35,18 +37,21 @@ func choose(from []suites.Suite, names, globs []string) ([]suites.Suite, error) 
 		}
 	}
 	for _, g := range globs {
-		if !used[g] {
+		switch only, known := used[g]; {
+		case !known:
 			return nil, usageError{fmt.Errorf("no case matches %q; kplay list shows all", g)}
+		case !only:
+			return nil, usageError{fmt.Errorf("only long cases match %q: add --long", g)}
 		}
 	}
 	return chosen, nil
 }
 
-// matching returns the cases of s that a glob matches, and notes which globs
-// matched something.
-func matching(s suites.Suite, globs []string, named bool, used map[string]bool) ([]suites.Case, error) {
+// matching returns the cases of s that a glob matches, and notes of each glob
+// that matched something whether that was any but a long case left out.
+func matching(s suites.Suite, globs []string, named, long bool, used map[string]bool) ([]suites.Case, error) {
 	if len(globs) == 0 && (named || !s.OnDemand) {
-		return s.Cases, nil
+		return slices.DeleteFunc(slices.Clone(s.Cases), func(c suites.Case) bool { return c.Long && !long }), nil
 	}
 	var cases []suites.Case
 	for _, c := range s.Cases {
@@ -59,8 +64,11 @@ func matching(s suites.Suite, globs []string, named bool, used map[string]bool) 
 			if err != nil {
 				return nil, usageError{fmt.Errorf("--case %s: %w", g, err)}
 			}
-			used[g] = used[g] || ok
-			hit = hit || ok
+			if ok {
+				taken := long || !c.Long || g == c.Name || g == s.FullName(c)
+				used[g] = used[g] || taken
+				hit = hit || taken
+			}
 		}
 		if hit {
 			cases = append(cases, c)
@@ -85,4 +93,24 @@ func completeCases(*cobra.Command, []string, string) ([]string, cobra.ShellCompD
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// params are what the flags tell the cases. It is a user's error if none of the
+// chosen cases takes one.
+func (f *runFlags) params(chosen []suites.Suite) (suites.Params, error) {
+	said := make(suites.Params)
+	for name, value := range map[string]string{suites.Seed: f.seed, suites.Ops: f.ops} {
+		if value == "" {
+			continue
+		}
+		if _, err := strconv.ParseUint(value, 10, 63); err != nil {
+			return nil, usageError{fmt.Errorf("--%s %s: write a whole number", name, value)}
+		}
+		takes := func(c suites.Case) bool { _, ok := c.Params[name]; return ok }
+		if !slices.ContainsFunc(chosen, func(s suites.Suite) bool { return slices.ContainsFunc(s.Cases, takes) }) {
+			return nil, usageError{fmt.Errorf("--%s: none of the chosen cases takes it; kplay list shows which do", name)}
+		}
+		said[name] = value
+	}
+	return said, nil
 }

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -37,9 +39,9 @@ func newList() *cobra.Command {
 // named picks the suite of the name, or the cases that match it as a glob.
 func named(from []suites.Suite, name string) ([]suites.Suite, error) {
 	if slices.ContainsFunc(from, func(s suites.Suite) bool { return s.Name == name }) {
-		return choose(from, []string{name}, nil)
+		return choose(from, []string{name}, nil, true)
 	}
-	return choose(from, nil, []string{name})
+	return choose(from, nil, []string{name}, true)
 }
 
 func list(w io.Writer, chosen []suites.Suite) error {
@@ -48,9 +50,12 @@ func list(w io.Writer, chosen []suites.Suite) error {
 		if s.OnDemand {
 			when = ", only when named"
 		}
+		if n := countLong(s); n > 0 {
+			when += fmt.Sprintf(", %d of them with --long", n)
+		}
 		fmt.Fprintf(w, "%s: %s (%d cases%s)\n", s.Name, s.Doc, len(s.Cases), when)
 		for _, c := range s.Cases {
-			if _, err := fmt.Fprintf(w, "  %s\n      %s\n", s.FullName(c), c.Doc); err != nil {
+			if _, err := fmt.Fprintf(w, "  %s%s\n      %s\n", s.FullName(c), marks(c), c.Doc); err != nil {
 				return err
 			}
 		}
@@ -58,19 +63,45 @@ func list(w io.Writer, chosen []suites.Suite) error {
 	return nil
 }
 
+func countLong(s suites.Suite) (n int) {
+	for _, c := range s.Cases {
+		if c.Long {
+			n++
+		}
+	}
+	return n
+}
+
+// marks are what a person has to know of a case to choose it.
+func marks(c suites.Case) string {
+	var all []string
+	if c.Long {
+		all = append(all, "long")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Params)) {
+		all = append(all, "--"+name)
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(all, ", ") + ")"
+}
+
 // A listed case, for machines.
 type listed struct {
-	Name      string `json:"name"`
-	Doc       string `json:"doc"`
-	TimeoutNS int64  `json:"timeout_ns"`
-	OnDemand  bool   `json:"on_demand,omitempty"`
+	Name      string        `json:"name"`
+	Doc       string        `json:"doc"`
+	TimeoutNS int64         `json:"timeout_ns"`
+	OnDemand  bool          `json:"on_demand,omitempty"`
+	Long      bool          `json:"long,omitempty"`
+	Params    suites.Params `json:"params,omitempty"` // with their defaults
 }
 
 func listJSON(w io.Writer, chosen []suites.Suite) error {
 	cases := []listed{}
 	for _, s := range chosen {
 		for _, c := range s.Cases {
-			cases = append(cases, listed{s.FullName(c), c.Doc, c.Deadline().Nanoseconds(), s.OnDemand})
+			cases = append(cases, listed{s.FullName(c), c.Doc, c.Deadline(nil).Nanoseconds(), s.OnDemand, c.Long, c.Params})
 		}
 	}
 	e := json.NewEncoder(w)

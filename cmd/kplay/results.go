@@ -63,8 +63,8 @@ func showRun(c *cobra.Command, dir, id string, asJSON bool) error {
 		return json.NewEncoder(c.OutOrStdout()).Encode(run)
 	}
 	o := textOptions(c.OutOrStdout())
-	o.Reproduce = func(name string) string {
-		return "kplay run " + quote(run.Build.Source) + " --case " + name
+	o.Reproduce = func(r results.Result) string {
+		return "kplay run " + quote(run.Build.Source) + " " + r.Again()
 	}
 	return report.Detail(c.OutOrStdout(), run, o)
 }

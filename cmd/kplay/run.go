@@ -28,7 +28,8 @@ type runFlags struct {
 	accel, rc, results     string
 	memory, smp, parallel  int
 	isolate                string
-	vmcore                 bool
+	seed, ops              string
+	vmcore, long           bool
 	timeout                time.Duration
 	json, verbose, profile bool
 }
@@ -52,6 +53,9 @@ func newRun() *cobra.Command {
 	fs := c.Flags()
 	fs.StringArrayVar(&f.suites, "suite", nil, "run only this suite (repeatable)")
 	fs.StringArrayVar(&f.cases, "case", nil, "run only cases that match this `glob`, as suite/case or case (repeatable)")
+	fs.BoolVar(&f.long, "long", false, "run the long cases, too, which are left out unless named in full")
+	fs.StringVar(&f.seed, suites.Seed, "", "what cases that act at random begin from, a `number`")
+	fs.StringVar(&f.ops, suites.Ops, "", "how many acts they do, a `number`")
 	fs.StringVar(&f.accel, "accel", harness.Auto, "auto, kvm or tcg; auto finds out which one runs the kernel")
 	fs.IntVar(&f.memory, "memory", harness.DefaultMemory, "memory of the guest, in `MiB`")
 	fs.IntVar(&f.smp, "smp", harness.DefaultCPUs, "processors of the guest")
@@ -97,7 +101,10 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 
 // plan checks everything that can be checked without a kernel.
 func (f *runFlags) plan() (p harness.Plan, err error) {
-	if p.Suites, err = choose(all.Suites(), f.suites, f.cases); err != nil {
+	if p.Suites, err = choose(all.Suites(), f.suites, f.cases, f.long); err != nil {
+		return p, err
+	}
+	if p.Params, err = f.params(p.Suites); err != nil {
 		return p, err
 	}
 	if !slices.Contains([]string{harness.Auto, "kvm", "tcg"}, f.accel) {
@@ -159,7 +166,7 @@ func (f *runFlags) show(w io.Writer, run *results.Run, ref string) error {
 	}
 	o := textOptions(w)
 	o.Verbose = f.verbose
-	o.Reproduce = func(name string) string { return f.reproduce(ref, name) }
+	o.Reproduce = func(r results.Result) string { return f.reproduce(ref, r) }
 	if err := report.Text(w, run, o); err != nil {
 		return err
 	}
@@ -175,7 +182,7 @@ func (f *runFlags) show(w io.Writer, run *results.Run, ref string) error {
 }
 
 // reproduce is the command that runs one case again as it was run.
-func (f *runFlags) reproduce(ref, name string) string {
+func (f *runFlags) reproduce(ref string, r results.Result) string {
 	words := []string{"kplay", "run"}
 	if ref != "" {
 		words = append(words, quote(ref))
@@ -198,7 +205,7 @@ func (f *runFlags) reproduce(ref, name string) string {
 	if f.timeout != 0 {
 		words = append(words, "--timeout", f.timeout.String())
 	}
-	return strings.Join(append(words, "--case", name), " ")
+	return strings.Join(append(words, r.Again()), " ")
 }
 
 // quote makes a word that a shell takes as it is.

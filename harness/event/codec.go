@@ -25,7 +25,7 @@ const (
 )
 
 func (e *Event) texts() []*string {
-	return []*string{(*string)(&e.Kind), &e.Case, &e.Status, &e.Reason, &e.Text, &e.Dirty, &e.Name}
+	return []*string{(*string)(&e.Kind), &e.Case, &e.Status, &e.Reason, &e.Text, &e.Dirty, &e.Name, &e.Params}
 }
 
 func (e *Event) blobs() []*[]byte { return []*[]byte{&e.Key, &e.Entropy} }

@@ -57,7 +57,8 @@ type Event struct {
 	Program int64 `json:"program,omitempty"` // how many of them are the program to become; 0: stay this one
 
 	// Run.
-	Alone bool `json:"alone,omitempty"` // the case wants a runner to itself
+	Alone  bool   `json:"alone,omitempty"`  // the case wants a runner to itself
+	Params string `json:"params,omitempty"` // what the case was told, as suites.Params writes it
 
 	// Welcome; Run has WallNS and Go has Entropy, too.
 	Key     []byte `json:"key,omitempty"`     // KeySize bytes

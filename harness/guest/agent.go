@@ -40,6 +40,7 @@ func runAgent(l line, lossy bool, parcel string, skip int64) error {
 	a.mark("modules")
 	panicOnNMI()
 	feedWatchdog()
+	quietDrops()
 	if a.runner, err = startRunner(a.conn.Send); err != nil {
 		return err
 	}

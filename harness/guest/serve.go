@@ -42,7 +42,7 @@ func serveCases(all []suites.Suite) error {
 		if err != nil {
 			return fmt.Errorf("listen to the agent: %w", err)
 		}
-		finish := runOne(all, e.Case)
+		finish := runOne(all, e)
 		if err := conn.Send(finish); err != nil {
 			return err
 		}
@@ -64,11 +64,16 @@ func ownWorld() error {
 	return os.MkdirAll(caseDir, 0o755)
 }
 
-func runOne(all []suites.Suite, name string) event.Event {
-	finish := event.Event{Kind: event.Finish, Case: name}
-	_, c, ok := suites.Find(all, name)
+func runOne(all []suites.Suite, order event.Event) event.Event {
+	finish := event.Event{Kind: event.Finish, Case: order.Case}
+	_, c, ok := suites.Find(all, order.Case)
 	if !ok {
 		finish.Reason = "the guest knows no such case"
+		return finish
+	}
+	said, err := suites.ParseParams(order.Params)
+	if err != nil {
+		finish.Reason = err.Error()
 		return finish
 	}
 	before := takeStock()
@@ -76,10 +81,10 @@ func runOne(all []suites.Suite, name string) event.Event {
 		finish.Reason = fmt.Sprintf("mount a tmpfs for the case: %v", err)
 		return finish
 	}
-	o := c.Execute(caseDir, func(line string) { os.Stdout.WriteString(line + "\n") })
+	o := c.Execute(caseDir, said, func(line string) { os.Stdout.WriteString(line + "\n") })
 	finish.Status, finish.Reason, finish.GuestNS = string(o.Status), o.Reason, o.Duration.Nanoseconds()
 	os.Chdir("/")
-	err := unix.Unmount(caseDir, 0)
+	err = unix.Unmount(caseDir, 0)
 	finish.Dirty = before.leftBehind(takeStock(), err)
 	return finish
 }

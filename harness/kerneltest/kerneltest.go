@@ -30,6 +30,9 @@ import (
 const (
 	KernelVar = "KPLAY_KERNEL" // what kplay run takes as KERNEL
 	AccelVar  = "KPLAY_ACCEL"  // auto, kvm or tcg
+	LongVar   = "KPLAY_LONG"   // 1 runs the long cases, too
+	SeedVar   = "KPLAY_SEED"   // what cases that act at random begin from
+	OpsVar    = "KPLAY_OPS"    // how many acts they do
 	// RequireVar makes a missing QEMU or kernel a failure instead of a skip.
 	RequireVar = "KPLAY_REQUIRE"
 )
@@ -37,6 +40,9 @@ const (
 var (
 	kernelFlag = flag.String("kernel", os.Getenv(KernelVar), "kernel to test, as `KERNEL` of kplay run (default $"+KernelVar+")")
 	accelFlag  = flag.String("accel", os.Getenv(AccelVar), "auto, kvm or tcg (default $"+AccelVar+")")
+	longFlag   = flag.Bool("long", os.Getenv(LongVar) == "1", "run the long cases, too (default $"+LongVar+" = 1)")
+	seedFlag   = flag.String("seed", os.Getenv(SeedVar), "what cases that act at random begin from, a `number` (default $"+SeedVar+")")
+	opsFlag    = flag.String("ops", os.Getenv(OpsVar), "how many acts they do, a `number` (default $"+OpsVar+")")
 )
 
 // Main runs the tests. It belongs in TestMain, with the suites whose cases the
@@ -56,6 +62,9 @@ func Run(t *testing.T, suite suites.Suite) {
 	for _, c := range suite.Cases {
 		t.Run(c.Name, func(t *testing.T) {
 			w.t = t
+			if c.Long && !*longFlag {
+				t.Skip("a long case: run with -long, or " + LongVar + "=1")
+			}
 			if s == nil && broken == nil {
 				s, broken = open(ctx, t, suite, w)
 			}
@@ -107,8 +116,19 @@ func open(ctx context.Context, t *testing.T, suite suites.Suite, w harness.Watch
 		return nil, err
 	}
 	return harness.Open(ctx, harness.Plan{
-		Build: b, Suites: []suites.Suite{suite}, Accel: *accelFlag, Cache: cache, Watch: w,
+		Build: b, Suites: []suites.Suite{suite}, Params: told(), Accel: *accelFlag, Cache: cache, Watch: w,
 	})
+}
+
+// told are the parameters that the flags give.
+func told() suites.Params {
+	said := make(suites.Params)
+	for name, value := range map[string]string{suites.Seed: *seedFlag, suites.Ops: *opsFlag} {
+		if value != "" {
+			said[name] = value
+		}
+	}
+	return said
 }
 
 // unavailable ends a test that lacks what it needs on this host. A kernel that
@@ -148,7 +168,7 @@ func text(r results.Result) string {
 			fmt.Fprintf(&s, "    kernel: %s\n", report.Escape(strings.TrimRight(line, "\r")))
 		}
 	}
-	fmt.Fprintf(&s, "    reproduce: kplay run %s --case %s", *kernelFlag, r.FullName())
+	fmt.Fprintf(&s, "    reproduce: kplay run %s %s", *kernelFlag, r.Again())
 	return s.String()
 }
 

@@ -50,7 +50,7 @@ func sample() *results.Run {
 	}
 }
 
-func reproduce(full string) string { return "kplay run ./vmlinuz --case " + full }
+func reproduce(r results.Result) string { return "kplay run ./vmlinuz " + r.Again() }
 
 func TestText(t *testing.T) {
 	for name, o := range map[string]Options{

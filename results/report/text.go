@@ -22,7 +22,7 @@ type Options struct {
 	Verbose bool // all lines of output and console, and passed cases too
 	// Reproduce gives the command that runs the one case again; nil for no
 	// such line.
-	Reproduce func(fullName string) string
+	Reproduce func(results.Result) string
 }
 
 // Text shows what a run found: a table of the suites, every case that did not
@@ -155,7 +155,7 @@ func (p *printer) details(c results.Result) {
 		p.block("console", lines(c.Console), limit)
 	}
 	if p.Reproduce != nil {
-		p.printf("    reproduce: %s\n", Escape(p.Reproduce(c.FullName())))
+		p.printf("    reproduce: %s\n", Escape(p.Reproduce(c)))
 	}
 }
 

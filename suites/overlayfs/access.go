@@ -1,6 +1,7 @@
 package overlayfs
 
 import (
+	"errors"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -18,7 +19,8 @@ const persons = 2
 // is asked for as a stranger and as the owners (access(2), path_resolution(7)).
 func (o *overlay) checkForce(tr tree, wrong complaint) {
 	who := []person{{nobody, nobody}}
-	for _, path := range slices.Sorted(maps.Keys(tr)) {
+	paths := slices.Sorted(maps.Keys(tr))
+	for _, path := range paths {
 		p := person{int(tr[path].Uid), int(tr[path].Gid)}
 		if p.uid != 0 && !slices.Contains(who, p) && len(who) <= persons {
 			who = append(who, p)
@@ -28,17 +30,27 @@ func (o *overlay) checkForce(tr tree, wrong complaint) {
 	if err != nil {
 		wrong(".", "get the groups: %v", err)
 	}
-	for _, p := range who {
-		o.do("ask for access", as(p.uid, p.gid, func() error {
-			if unix.Access(o.merged+"/..", unix.X_OK) != nil {
-				return nil // the place itself is closed to them
+	o.do("ask for access", onThread(func() error {
+		for _, p := range who {
+			if err := p.become(); err != nil {
+				return err
 			}
-			for _, path := range slices.Sorted(maps.Keys(tr)) {
+			if unix.Access(o.merged+"/..", unix.X_OK) != nil {
+				continue // the place itself is closed to them
+			}
+			for _, path := range paths {
 				o.checkAccess(p, groups, tr, path, wrong)
 			}
-			return nil
-		}))
-	}
+		}
+		return nil
+	}))
+}
+
+// become gives the thread another identity. The saved one stays root's, so that
+// the thread can take the next; access(2) goes by the real one, without any of
+// root's capabilities.
+func (p person) become() error {
+	return errors.Join(setres(unix.SYS_SETRESUID, 0, 0), setres(unix.SYS_SETRESGID, p.gid, p.gid), setres(unix.SYS_SETRESUID, p.uid, 0))
 }
 
 func (o *overlay) checkAccess(p person, groups []int, tr tree, path string, wrong complaint) {

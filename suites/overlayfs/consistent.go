@@ -26,13 +26,18 @@ func (o *overlay) checkShown(v view, tr tree) {
 func (o *overlay) checkTree(v view, tr tree, wrong complaint) {
 	o.t.Helper()
 	o.checkLists(tr, wrong)
-	raw, err := o.raw()
-	if err != nil {
-		wrong(".", "%v", err)
-		return
+	// Nothing has been done since the caches were dropped that could have changed
+	// a layer.
+	if v != dropped || o.seen == nil {
+		raw, err := o.raw()
+		if err != nil {
+			wrong(".", "%v", err)
+			return
+		}
+		o.seen = raw
 	}
-	checkOne(tr, raw, wrong)
-	o.checkReal(tr, raw, wrong)
+	checkOne(tr, o.seen, wrong)
+	o.checkReal(tr, o.seen, wrong)
 	if v != dropped {
 		o.checkForce(tr, wrong)
 	}
@@ -46,12 +51,13 @@ type complaint func(path, format string, args ...any)
 // its own.
 func (o *overlay) checkSameTree(v view, before, after tree) {
 	o.t.Helper()
+	keeps := o.keepsNumbers()
 	for _, path := range slices.Sorted(maps.Keys(after)) {
 		was, is := before[path], after[path]
 		if is.isDir() && was.isDir() {
 			was.Ctim = is.Ctim
 		}
-		if !o.keepsNumbers() {
+		if !keeps {
 			was.Ino = is.Ino
 		}
 		o.checkSame(string(v)+": "+path, was, is)
@@ -96,9 +102,11 @@ func (o *overlay) checkLists(tr tree, wrong complaint) {
 	// A new link to a copied-up file is not noted in the list of such entries that
 	// the kernel keeps of an upper directory (fs/overlayfs/dir.c, ovl_instantiate):
 	// it is listed with its number in the upper layer until the list is made anew.
-	numbered := o.keepsNumbers() && !o.linked
+	keeps := o.keepsNumbers()
+	numbered := keeps && !o.linked
+	buf := make([]byte, listBuffer)
 	for path, f := range tr {
-		if o.keepsNumbers() && f.Dev != tr["."].Dev {
+		if keeps && f.Dev != tr["."].Dev {
 			wrong(path, "its device is %#x, and %#x that of the mount", f.Dev, tr["."].Dev)
 		}
 		if !f.isDir() {
@@ -109,7 +117,7 @@ func (o *overlay) checkLists(tr tree, wrong complaint) {
 			wrong(path, "open: %v", err)
 			continue
 		}
-		all := checkSeeks(path, fd, wrong)
+		all := checkSeeks(path, fd, buf, wrong)
 		unix.Close(fd)
 		for _, e := range all {
 			is, known := tr[filepath.Join(path, e.name)]
@@ -128,9 +136,9 @@ func (o *overlay) checkLists(tr tree, wrong complaint) {
 // listBuffer holds all entries of the directories of most cases.
 const listBuffer = 32 << 10
 
-// checkSeeks gives what can be read of a directory in one call.
-func checkSeeks(path string, fd int, wrong complaint) []dirent {
-	all, err := readBatch(fd, listBuffer)
+// checkSeeks gives what can be read of a directory in one call with a buffer.
+func checkSeeks(path string, fd int, buf []byte, wrong complaint) []dirent {
+	all, err := readInto(fd, buf)
 	if err != nil || len(all) == 0 {
 		wrong(path, "listed nothing (%v), want at least \".\"", err)
 		return nil
@@ -146,7 +154,7 @@ func checkSeeks(path string, fd int, wrong complaint) []dirent {
 		if _, err := unix.Seek(fd, to, unix.SEEK_SET); err != nil {
 			wrong(path, "seek to %d: %v", to, err)
 		}
-		again, err := readBatch(fd, listBuffer)
+		again, err := readInto(fd, buf)
 		if n := min(len(again), len(all)-from); err != nil || n == 0 && from < len(all) || !slices.Equal(again[:n], all[from:from+n]) {
 			wrong(path, "from entry %d on it lists %v (%v), the first time %v", from, again, err, all[from:])
 		}
@@ -178,7 +186,7 @@ func checkOne(tr tree, raw []tree, wrong complaint) {
 			wrong(paths[0], "inode %d is also at %q, and has a link count of %d", first.Ino, paths[1:], first.Nlink)
 		}
 		for _, other := range paths[1:] {
-			if !slices.Equal(first.facts(), tr[other].facts()) {
+			if !first.same(tr[other]) {
 				wrong(paths[0], "it has the inode number of %s, which is another file: %v and %v", other, first.facts(), tr[other].facts())
 			}
 		}

@@ -179,9 +179,13 @@ func isKind(path string, kind uint32) bool {
 // and all often there already.
 var actNames = []string{"a", "ab", "abc", "b", ".h", "f", "l", "both", "gone", "one", "s"}
 
+// fuzzRange bounds the number an act goes by; a time that an act sets is fewer
+// seconds than that after all others.
+const fuzzRange = 64
+
 // invent makes acts by doing them on a plain tree, so that most name something
 // that is there.
-func (f fuzz) invent(t *suites.T, seed uint64) (acts []act) {
+func (f fuzz) invent(t *suites.T, seed, ops uint64) (acts []act) {
 	t.Helper()
 	root := f.plain(t)
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -191,12 +195,12 @@ func (f fuzz) invent(t *suites.T, seed uint64) (acts []act) {
 			kinds = append(kinds, slices.Repeat([]string{kind}, actKinds[kind].weight)...)
 		}
 	}
-	for len(acts) < fuzzActs {
+	for uint64(len(acts)) < ops {
 		tr, err := readTree(root)
 		if err != nil {
 			t.Fatalf("read the plain tree: %v", err)
 		}
-		a := act{kind: kinds[r.IntN(len(kinds))], from: somePath(r, tr), n: r.IntN(64)}
+		a := act{kind: kinds[r.IntN(len(kinds))], from: somePath(r, tr), n: r.IntN(fuzzRange)}
 		switch a.kind {
 		case "create", "mkdir", "mkfifo", "symlink", "create-by-another", "mkdir-by-another":
 			a.from = newPath(r, tr)

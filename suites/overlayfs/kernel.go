@@ -1,6 +1,7 @@
 package overlayfs
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -76,19 +77,31 @@ const nobody = 1000
 // as calls f as an unprivileged user with the effective and the file system
 // identity of a thread of its own, which ends with f.
 func as(uid, gid int, f func() error) error {
+	return onThread(func() error {
+		err := errors.Join(setres(unix.SYS_SETRESGID, gid, gid), setres(unix.SYS_SETRESUID, uid, uid))
+		if err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
+// onThread calls f in a thread of its own, which ends with f.
+func onThread(f func() error) error {
 	done := make(chan error)
 	go func() {
 		// Never unlocked: the thread must not run anything else.
 		runtime.LockOSThread()
-		done <- func() error {
-			if _, _, e := unix.RawSyscall(unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid)); e != 0 {
-				return e
-			}
-			if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); e != 0 {
-				return e
-			}
-			return f()
-		}()
+		done <- f()
 	}()
 	return <-done
+}
+
+// setres sets an identity of this thread alone, by setresuid(2) or setresgid(2);
+// package syscall has all threads of a process take it.
+func setres(call uintptr, id, saved int) error {
+	if _, _, e := unix.RawSyscall(call, uintptr(id), uintptr(id), uintptr(saved)); e != 0 {
+		return e
+	}
+	return nil
 }

@@ -30,6 +30,7 @@ type overlay struct {
 	layout  layout // how the layers lie
 	lowerFS string // the directory the lower layers are in
 	before  []tree // the lower layers at the first mount
+	seen    []tree // the layers as they were read for the view before this one
 
 	dataLayers int // how many of the lowest layers are data-only
 }
@@ -205,6 +206,7 @@ const (
 // everyView calls check in each view in turn. The overlay stays mounted anew.
 func (o *overlay) everyView(check func(view)) {
 	o.t.Helper()
+	o.seen = nil
 	check(warm)
 	o.dropCaches()
 	check(dropped)

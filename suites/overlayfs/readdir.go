@@ -131,17 +131,22 @@ var readdirCases = []suites.Case{
 	},
 }
 
-// A dirent is what getdents64(2) gives: a name, its inode number, and where the
-// next one is.
+// A dirent is what getdents64(2) gives: a name, its inode number and type, and
+// where the next one is.
 type dirent struct {
 	ino  uint64
 	next int64
+	kind uint8 // DT_REG and others: what stat(2) has in the mode, shifted
 	name string
 }
 
 // readBatch is one getdents64(2) into a buffer of size bytes.
 func readBatch(fd, size int) (entries []dirent, err error) {
-	buf := make([]byte, size)
+	return readInto(fd, make([]byte, size))
+}
+
+// readInto is readBatch with a buffer that may have been used before.
+func readInto(fd int, buf []byte) (entries []dirent, err error) {
 	n, err := unix.Getdents(fd, buf)
 	if err != nil {
 		return nil, fmt.Errorf("read a directory: %w", err)
@@ -153,12 +158,40 @@ func readBatch(fd, size int) (entries []dirent, err error) {
 		entries = append(entries, dirent{
 			ino:  binary.NativeEndian.Uint64(b),
 			next: int64(binary.NativeEndian.Uint64(b[8:])),
+			kind: b[18],
 			name: string(name),
 		})
 		b = b[length:]
 	}
 	return entries, nil
 }
+
+// readNames reads all of a directory but "." and "..".
+func readNames(path string) (all []dirent, err error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, namesBuffer)
+	for {
+		batch, err := readInto(fd, buf)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if len(batch) == 0 {
+			return all, nil
+		}
+		for _, e := range batch {
+			if e.name != "." && e.name != ".." {
+				all = append(all, e)
+			}
+		}
+	}
+}
+
+// namesBuffer is what readNames reads a directory by, in bytes.
+const namesBuffer = 2 << 10
 
 // smallBuffer holds few entries, so that one list takes many calls.
 const smallBuffer = 280

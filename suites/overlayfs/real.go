@@ -43,11 +43,11 @@ func hasRedirect(raw []tree) bool {
 
 // real finds what a path of the overlay stands for in the layers; a lower one
 // not where a redirect or an index may lead elsewhere.
-func (o *overlay) real(path string, raw []tree) (f found, isUpper, ok bool) {
+func (o *overlay) real(path string, raw []tree, redirects bool) (f found, isUpper, ok bool) {
 	if f, ok := raw[0][path]; ok {
 		return f, true, true
 	}
-	if hasRedirect(raw) {
+	if redirects {
 		return f, false, false
 	}
 	for _, tr := range raw[1:] {
@@ -74,10 +74,10 @@ func (o *overlay) checkReal(tr tree, raw []tree, wrong complaint) {
 			numbers[f.Ino] = true
 		}
 	}
-	sameFS, indexes := o.sameFS(), o.indexes()
+	sameFS, indexes, redirects := o.sameFS(), o.indexes(), hasRedirect(raw)
 	mapped := lacks(o.t, "index") || !sameFS && slices.Contains(o.options, "xino=on")
 	for path, f := range tr {
-		real, isUpper, ok := o.real(path, raw)
+		real, isUpper, ok := o.real(path, raw, redirects)
 		if !ok {
 			continue
 		}
@@ -111,10 +111,12 @@ func unlike(f, real found, indexed bool) (lines []string) {
 	if elsewhere {
 		real.text, real.Blocks = f.text, f.Blocks
 	}
-	was, is := real.facts(), f.facts()
-	for i := range was {
-		if was[i] != is[i] {
-			lines = append(lines, fmt.Sprintf("%s is %s, and %s in its layer", is[i].name, is[i].value, was[i].value))
+	if !f.same(real) {
+		was, is := real.facts(), f.facts()
+		for i := range was {
+			if was[i] != is[i] {
+				lines = append(lines, fmt.Sprintf("%s is %s, and %s in its layer", is[i].name, is[i].value, was[i].value))
+			}
 		}
 	}
 	if f.Blocks != real.Blocks || f.Blksize != real.Blksize {

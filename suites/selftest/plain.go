@@ -44,6 +44,23 @@ var plain = []ending{
 		Run:  func(t *suites.T) { t.Error("already failed"); t.Skip("the rest") },
 	}, Expectation{"FAIL", "already failed"}},
 	{suites.Case{
+		Name:   "param",
+		Doc:    "A case is told the parameters it takes, or their defaults.",
+		Params: suites.Params{suites.Seed: "7", suites.Ops: "9"},
+		Run:    func(t *suites.T) { t.Logf("seed %d, ops %d", t.Number(suites.Seed), t.Number(suites.Ops)) },
+	}, Expectation{"PASS", ""}},
+	{suites.Case{
+		Name: "param-not-taken",
+		Doc:  "A case that asks for a parameter it does not take fails.",
+		Run:  func(t *suites.T) { t.Number(suites.Seed) },
+	}, Expectation{"FAIL", "the case does not take it"}},
+	{suites.Case{
+		Name: "long",
+		Doc:  "A long case runs where it is asked for.",
+		Long: true,
+		Run:  pass,
+	}, Expectation{"PASS", ""}},
+	{suites.Case{
 		Name: "goexit",
 		Doc:  "A case whose goroutine ends without Fatal or Skip did not get to its end, and fails.",
 		Run:  func(*suites.T) { runtime.Goexit() },
