@@ -35,6 +35,7 @@ type Case struct {
 	Alone   bool          // wants a child process that ran no other case and will run none after
 	Helpful []string      // kernel modules it likes to have: loaded where the build has them
 	Run     func(*T)
+	Within  func(*T) // what T.Enter runs in a process born in other namespaces; nil for none
 }
 
 // Deadline is the case's timeout, or the default.

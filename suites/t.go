@@ -34,6 +34,7 @@ type Outcome struct {
 // be called from the goroutine that runs the case.
 type T struct {
 	name string
+	full string // with the suite's
 	dir  string
 	out  func(string)
 
@@ -45,11 +46,11 @@ type T struct {
 	temps    int
 }
 
-// Execute runs c in this process and reports how it ended. dir is an empty
-// directory for the case to work in. Each line the case logs goes to out.
-// Cleanup functions run before Execute returns, also after a Go panic.
-func (c Case) Execute(dir string, out func(line string)) Outcome {
-	t := &T{name: c.Name, dir: dir, out: out}
+// Execute runs c, a case of s, in this process and reports how it ended. dir is
+// an empty directory for the case to work in. Each line the case logs goes to
+// out. Cleanup functions run before Execute returns, also after a Go panic.
+func (s Suite) Execute(c Case, dir string, out func(line string)) Outcome {
+	t := &T{name: c.Name, full: s.FullName(c), dir: dir, out: out}
 	begin := time.Now()
 	done, returned := make(chan struct{}), false
 	// A goroutine of its own, so that FailNow can end it by Goexit.
@@ -215,10 +216,14 @@ func (t *T) fail(reason string) {
 func (t *T) skip(s string) {
 	s = strings.TrimSuffix(s, "\n")
 	t.out(caller() + s)
+	t.skipFor(s)
+}
+
+func (t *T) skipFor(reason string) {
 	t.mu.Lock()
 	t.skipped = true
 	if !t.failed {
-		t.reason = firstLine(s)
+		t.reason = firstLine(reason)
 	}
 	t.mu.Unlock()
 	runtime.Goexit()

@@ -62,7 +62,7 @@ func ownWorld() error {
 
 func runOne(all []suites.Suite, name string) event.Event {
 	finish := event.Event{Kind: event.Finish, Case: name}
-	_, c, ok := suites.Find(all, name)
+	s, c, ok := suites.Find(all, name)
 	if !ok {
 		finish.Reason = "the guest knows no such case"
 		return finish
@@ -72,7 +72,7 @@ func runOne(all []suites.Suite, name string) event.Event {
 		finish.Reason = fmt.Sprintf("mount a tmpfs for the case: %v", err)
 		return finish
 	}
-	o := c.Execute(caseDir, func(line string) { os.Stdout.WriteString(line + "\n") })
+	o := s.Execute(c, caseDir, func(line string) { os.Stdout.WriteString(line + "\n") })
 	finish.Status, finish.Reason, finish.GuestNS = string(o.Status), o.Reason, o.Duration.Nanoseconds()
 	os.Chdir("/")
 	err := unix.Unmount(caseDir, 0)
