@@ -46,7 +46,7 @@ func TestNumber(t *testing.T) {
 		{Params{Seed: "-1"}, `param_test.go:13: parameter seed="-1" is no whole number, or the case does not take it`, Fail},
 	} {
 		var got string
-		o := random.Execute(t.TempDir(), c.said, func(line string) { got = line })
+		o := Suite{Name: "suite"}.Execute(random, t.TempDir(), c.said, func(line string) { got = line })
 		assert.Equal(t, o.Status, c.want)
 		assert.Equal(t, got, c.line)
 	}

@@ -37,6 +37,7 @@ type Case struct {
 	Long    bool          // left out of a run that neither asks for long cases nor names it
 	Params  Params        // the parameters it takes, with their defaults
 	Run     func(*T)
+	Within  func(*T) // what T.Enter runs in a process born in other namespaces; nil for none
 }
 
 var nameForm = regexp.MustCompile(`^[a-z0-9]+([a-z0-9@._-]*[a-z0-9])?$`)

@@ -35,6 +35,7 @@ type Outcome struct {
 // be called from the goroutine that runs the case.
 type T struct {
 	name   string
+	full   string // with the suite's
 	dir    string
 	params Params
 	out    func(string)
@@ -47,12 +48,12 @@ type T struct {
 	temps    int
 }
 
-// Execute runs c in this process and reports how it ended. dir is an empty
-// directory for the case to work in, and said the parameters it was given. Each
-// line the case logs goes to out. Cleanup functions run before Execute returns,
-// also after a Go panic.
-func (c Case) Execute(dir string, said Params, out func(line string)) Outcome {
-	t := &T{name: c.Name, dir: dir, params: maps.Clone(c.Params), out: out}
+// Execute runs c, a case of s, in this process and reports how it ended. dir is
+// an empty directory for the case to work in, and said the parameters it was
+// given. Each line the case logs goes to out. Cleanup functions run before
+// Execute returns, also after a Go panic.
+func (s Suite) Execute(c Case, dir string, said Params, out func(line string)) Outcome {
+	t := &T{name: c.Name, full: s.FullName(c), dir: dir, params: maps.Clone(c.Params), out: out}
 	maps.Copy(t.params, c.Taken(said))
 	begin := time.Now()
 	done, returned := make(chan struct{}), false
@@ -224,10 +225,14 @@ func (t *T) fail(reason string) {
 func (t *T) skip(s string) {
 	s = strings.TrimSuffix(s, "\n")
 	t.out(caller() + s)
+	t.skipFor(s)
+}
+
+func (t *T) skipFor(reason string) {
 	t.mu.Lock()
 	t.skipped = true
 	if !t.failed {
-		t.reason = firstLine(s)
+		t.reason = firstLine(reason)
 	}
 	t.mu.Unlock()
 	runtime.Goexit()

@@ -11,7 +11,8 @@
 // never runs a case: a Go panic in init is a kernel panic. A runner gets cases
 // one by one over a socket of its own, in a PID and a mount namespace of its
 // own, so that the agent can neither be seen nor killed from a case, and so that
-// whatever a case leaves behind ends with its runner.
+// whatever a case leaves behind ends with its runner. A case that has a part to
+// play in other namespaces starts it from there (suites.T.Enter).
 //
 // The kernel may be any from 3.16 (2014) on: what a kernel may lack is tried,
 // never assumed.
@@ -49,6 +50,7 @@ const (
 // Main plays the guest's part if this process is one, and then does not return.
 // On the host it returns at once. It belongs first in main or TestMain.
 func Main(all []suites.Suite) {
+	suites.PlayPart(all)
 	switch role := os.Getenv(RoleVar); {
 	case role == RoleLoader && os.Getpid() == 1:
 		runLoader()

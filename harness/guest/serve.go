@@ -66,7 +66,7 @@ func ownWorld() error {
 
 func runOne(all []suites.Suite, order event.Event) event.Event {
 	finish := event.Event{Kind: event.Finish, Case: order.Case}
-	_, c, ok := suites.Find(all, order.Case)
+	s, c, ok := suites.Find(all, order.Case)
 	if !ok {
 		finish.Reason = "the guest knows no such case"
 		return finish
@@ -81,7 +81,7 @@ func runOne(all []suites.Suite, order event.Event) event.Event {
 		finish.Reason = fmt.Sprintf("mount a tmpfs for the case: %v", err)
 		return finish
 	}
-	o := c.Execute(caseDir, said, func(line string) { os.Stdout.WriteString(line + "\n") })
+	o := s.Execute(c, caseDir, said, func(line string) { os.Stdout.WriteString(line + "\n") })
 	finish.Status, finish.Reason, finish.GuestNS = string(o.Status), o.Reason, o.Duration.Nanoseconds()
 	os.Chdir("/")
 	err = unix.Unmount(caseDir, 0)

@@ -18,7 +18,10 @@ const (
 
 // acl is an access control list as the kernel takes it: that of a mode, and what
 // it gives one more user (linux/posix_acl_xattr.h, version 2).
-func acl(mode uint32, user uint32, rights uint16) string {
+func acl(mode uint32, user uint32, rights uint16) string { return aclMasked(mode, user, rights, 7) }
+
+// aclMasked is acl with another limit to what all but the owner and others get.
+func aclMasked(mode uint32, user uint32, rights, mask uint16) string {
 	const nobodyInParticular = 0xffffffff
 	b := binary.LittleEndian.AppendUint32(nil, 2)
 	entry := func(tag, perm uint16, id uint32) {
@@ -29,7 +32,7 @@ func acl(mode uint32, user uint32, rights uint16) string {
 	entry(0x01, uint16(mode>>6&7), nobodyInParticular) // ACL_USER_OBJ
 	entry(0x02, rights, user)                          // ACL_USER
 	entry(0x04, uint16(mode>>3&7), nobodyInParticular) // ACL_GROUP_OBJ
-	entry(0x10, 7, nobodyInParticular)                 // ACL_MASK
+	entry(0x10, mask, nobodyInParticular)              // ACL_MASK
 	entry(0x20, uint16(mode&7), nobodyInParticular)    // ACL_OTHER
 	return string(b)
 }

@@ -23,8 +23,8 @@ func (o *overlay) checkInvariants() {
 		}
 	}
 	o.checkWork()
-	for i, l := range o.lowers {
-		o.checkLower(l, o.before[i])
+	for i, before := range o.before {
+		o.checkLower(o.lowers[i], before)
 	}
 }
 

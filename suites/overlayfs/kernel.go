@@ -1,6 +1,7 @@
 package overlayfs
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -69,6 +70,19 @@ func severalLowers(t *suites.T) bool {
 		return false
 	}
 	return unix.Unmount(paths[2], 0) == nil
+}
+
+// has reports whether the kernel has a function of that name: the witness for
+// what shows in nothing but the mount that is being tested. A kernel that does
+// not list its functions is taken to have all of them.
+func has(t *suites.T, function string) bool {
+	t.Helper()
+	list, err := os.ReadFile("/proc/kallsyms")
+	if err != nil {
+		return true
+	}
+	name := []byte(" " + function)
+	return bytes.Contains(list, append(name, '\n')) || bytes.Contains(list, append(name, '\t'))
 }
 
 // nobody is a user without privileges, and a group.

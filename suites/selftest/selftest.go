@@ -32,7 +32,7 @@ type ending struct {
 
 // endings is in the order of the run: what looks for leftovers of another case
 // comes after it.
-var endings = slices.Concat(plain, deaths, hogs, leftovers, forgeries, clocks, kernelDeaths, traps, hangs)
+var endings = slices.Concat(plain, parts, deaths, hogs, leftovers, forgeries, clocks, kernelDeaths, traps, hangs)
 
 // Suite returns the cases.
 func Suite() suites.Suite {

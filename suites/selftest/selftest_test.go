@@ -24,7 +24,7 @@ func TestPlainCases(t *testing.T) {
 	words := map[suites.Status]string{suites.Pass: "PASS", suites.Fail: "FAIL", suites.Skip: "SKIP"}
 	for _, e := range plain {
 		t.Run(e.Name, func(t *testing.T) {
-			o := e.Execute(t.TempDir(), nil, func(line string) { t.Log(line) })
+			o := Suite().Execute(e.Case, t.TempDir(), nil, func(line string) { t.Log(line) })
 			assert.Equal(t, words[o.Status], e.Verdict)
 			assert.Assert(t, strings.Contains(o.Reason, e.Reason), "reason is %q", o.Reason)
 		})
