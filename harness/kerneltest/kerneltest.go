@@ -20,6 +20,7 @@ import (
 
 	"github.com/kernel-playground/kplay/harness"
 	"github.com/kernel-playground/kplay/harness/vm"
+	"github.com/kernel-playground/kplay/images/disk"
 	"github.com/kernel-playground/kplay/images/kernel"
 	"github.com/kernel-playground/kplay/results"
 	"github.com/kernel-playground/kplay/results/report"
@@ -30,7 +31,8 @@ import (
 const (
 	KernelVar = "KPLAY_KERNEL" // what kplay run takes as KERNEL
 	AccelVar  = "KPLAY_ACCEL"  // auto, kvm or tcg
-	// RequireVar makes a missing QEMU or kernel a failure instead of a skip.
+	// RequireVar makes a missing QEMU or kernel, or a missing program that makes
+	// disks, a failure instead of a skip.
 	RequireVar = "KPLAY_REQUIRE"
 )
 
@@ -103,6 +105,9 @@ func build(t testing.TB) (*kernel.Build, string, error) {
 
 func open(ctx context.Context, t *testing.T, suite suites.Suite, w harness.Watcher) (*harness.Session, error) {
 	b, cache, err := build(t)
+	if err == nil && os.Getenv(RequireVar) != "" {
+		err = disk.Missing(suite.Disks)
+	}
 	if err != nil {
 		return nil, err
 	}
