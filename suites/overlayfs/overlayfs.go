@@ -45,6 +45,7 @@ func Suite() suites.Suite {
 		Doc:     "Does the overlay file system merge, copy up and hide as it promises?",
 		Feature: "overlayfs",
 		Modules: []string{"overlay"},
+		Disks:   disks,
 		Cases: slices.Concat(
 			refusalCases(),
 			mountCases,
