@@ -24,7 +24,7 @@ var disks = []suites.Disk{
 	xfs("xfs-no-ftype", "-m", "crc=0", "-n", "ftype=0"),
 	{Name: "btrfs", Tool: "mkfs.btrfs", Package: "btrfs-progs", Size: 128 << 20, Args: []string{"-q", "FILE"}, Modules: []string{"loop", "btrfs"}},
 	{Name: "vfat", Tool: "mkfs.vfat", Package: "dosfstools", Size: 4 << 20, Args: []string{"FILE"}, Modules: []string{"loop", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"}},
-	{Name: "squashfs", Tool: "sqfstar", Package: "squashfs-tools", Args: []string{"-quiet", "-no-progress", "FILE"}, Content: packFixed, Modules: []string{"loop", "squashfs"}},
+	{Name: "squashfs", Tool: "sqfstar", Package: "squashfs-tools", Args: []string{"-quiet", "-no-progress", "-exports", "FILE"}, Content: packFixed, Modules: []string{"loop", "squashfs"}},
 }
 
 func ext4(name string, args ...string) suites.Disk {
@@ -181,7 +181,7 @@ func allOn(name, options string) part {
 func (o *overlay) onDisk(name, options string) {
 	o.t.Helper()
 	o.dir = filepath.Join(o.dir, "disk")
-	o.disk = mountDisk(o.t, name, o.dir, 0, options)
+	o.disk, o.diskFS = mountDisk(o.t, name, o.dir, 0, options), fsOf(name)
 	o.do("make the disk's root searchable", os.Chmod(o.dir, 0o755))
 }
 

@@ -31,6 +31,7 @@ type overlay struct {
 	lowerFS string // the directory the lower layers are in
 	before  []tree // the lower layers at the first mount
 	disk    *loop  // what all of it is on, nil for the case's tmpfs
+	diskFS  string // the type of the disk's file system
 
 	dataLayers int // how many of the lowest layers are data-only
 }

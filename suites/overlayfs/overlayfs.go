@@ -91,6 +91,9 @@ func Suite() suites.Suite {
 			raceCases(),
 			handleCases(),
 			contextCases,
+			flagCases,
+			syncCases,
+			fixedCases(),
 			fuzzCases(),
 		),
 	}
