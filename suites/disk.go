@@ -19,10 +19,10 @@ type Disk struct {
 	Name    string
 	Tool    string                  // the program that makes it, as "mkfs.xfs"
 	Package string                  // what the program comes with: "xfsprogs"
-	Args    []string                // of the program; FILE stands for the image's path
+	Args    []string                // of the program; FILE stands for the image's path, TREE for a directory with the content
 	Env     []string                // added to its environment
 	Size    int64                   // of the image before the program runs, in bytes; 0 if that makes it
-	Content func(w io.Writer) error // a tar archive for the program's standard input; nil for none
+	Content func(w io.Writer) error // writes a tar archive, the program's standard input unless it has a TREE; nil for none
 	Modules []string                // kernel modules that mount it
 }
 

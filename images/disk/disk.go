@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/kernel-playground/kplay/suites"
@@ -112,11 +113,22 @@ func run(ctx context.Context, image, tool string, d suites.Disk, content *bytes.
 			return err
 		}
 	}
-	var args []string
-	for _, a := range d.Args {
-		args = append(args, strings.ReplaceAll(a, "FILE", image))
+	tree := filepath.Join(filepath.Dir(image), "tree")
+	if slices.Contains(d.Args, "TREE") {
+		if err := unpackTree(tree, content); err != nil {
+			return MissingError(fmt.Sprintf("the host does not hold what disk %s is made of: %v", d.Name, err))
+		}
 	}
-	cmd := exec.CommandContext(ctx, tool, args...)
+	cmd := exec.CommandContext(ctx, tool)
+	for _, a := range d.Args {
+		switch a {
+		case "FILE":
+			a = image
+		case "TREE":
+			a = tree
+		}
+		cmd.Args = append(cmd.Args, a)
+	}
 	cmd.Dir = filepath.Dir(image)
 	cmd.Env = append(os.Environ(), d.Env...)
 	cmd.Stdin = content

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"gotest.tools/v3/assert"
 
@@ -41,6 +43,35 @@ func TestMakeKeepsWhatItMade(t *testing.T) {
 	packed, err = Make(t.Context(), cache, other)
 	assert.NilError(t, err)
 	assert.Assert(t, bytes.Contains(packed, []byte("content other\n")))
+}
+
+func TestMakeUnpacksATree(t *testing.T) {
+	d := suites.Disk{
+		Name: "tree", Tool: "sh", Args: []string{"-c", `cd "$1" && { cat d/f; readlink l; stat -c %h,%Y,%a d/f; stat -c %F,%Y,%a p d; } >"$2"`, "sh", "TREE", "FILE"},
+		Content: func(w io.Writer) error {
+			tw := tar.NewWriter(w)
+			at := time.Unix(1_000_000_000, 0)
+			for _, h := range []*tar.Header{
+				{Typeflag: tar.TypeDir, Name: "d", Mode: 0o750, ModTime: at},
+				{Typeflag: tar.TypeReg, Name: "d/f", Mode: 0o604, ModTime: at, Size: 5},
+				{Typeflag: tar.TypeSymlink, Name: "l", Linkname: "d", ModTime: at},
+				{Typeflag: tar.TypeFifo, Name: "p", Mode: 0o644, ModTime: at},
+				{Typeflag: tar.TypeLink, Name: "h", Linkname: "d/f", ModTime: at},
+			} {
+				if err := tw.WriteHeader(h); err != nil {
+					return err
+				}
+				if _, err := io.WriteString(tw, strings.Repeat("x", int(h.Size))); err != nil {
+					return err
+				}
+			}
+			return tw.Close()
+		},
+	}
+	packed, err := Make(t.Context(), t.TempDir(), d)
+	assert.NilError(t, err)
+	want := "xxxxxd\n2,1000000000,604\nfifo,1000000000,644\ndirectory,1000000000,750\n"
+	assert.Equal(t, string(bytes.TrimRight(packed[16:], "\x00")), want)
 }
 
 func TestMakeSaysWhatIsMissing(t *testing.T) {

@@ -16,15 +16,17 @@ import (
 // disks are the file systems for what tmpfs does not have. They are mounted by
 // loop devices; the images are sparse files on the case's tmpfs.
 var disks = []suites.Disk{
-	ext4("ext4"),
+	ext4("ext4", "-O", "metadata_csum_seed"), // so that its UUID can be changed
 	ext4("ext4-quota", "-O", "quota,project", "-E", "quotatype=usrquota:prjquota"),
 	ext4("ext4-casefold", "-O", "casefold", "-E", "encoding=utf8"),
 	ext4("ext4-few-inodes", "-N", "32"),
+	ext4("ext4-no-journal", "-O", "^has_journal"),
 	xfs("xfs"),
 	xfs("xfs-no-ftype", "-m", "crc=0", "-n", "ftype=0"),
 	{Name: "btrfs", Tool: "mkfs.btrfs", Package: "btrfs-progs", Size: 128 << 20, Args: []string{"-q", "FILE"}, Modules: []string{"loop", "btrfs"}},
 	{Name: "vfat", Tool: "mkfs.vfat", Package: "dosfstools", Size: 4 << 20, Args: []string{"FILE"}, Modules: []string{"loop", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"}},
-	{Name: "squashfs", Tool: "sqfstar", Package: "squashfs-tools", Args: []string{"-quiet", "-no-progress", "-exports", "FILE"}, Content: packFixed, Modules: []string{"loop", "squashfs"}},
+	{Name: "squashfs", Tool: "sqfstar", Package: "squashfs-tools", Args: []string{"-quiet", "-no-progress", "-exports", "FILE"}, Content: packFixed(fixedTree), Modules: []string{"loop", "squashfs"}},
+	{Name: "erofs", Tool: "mkfs.erofs", Package: "erofs-utils", Args: []string{"--all-root", "FILE", "TREE"}, Content: packFixed(plainTree()), Modules: []string{"loop", "erofs"}},
 }
 
 func ext4(name string, args ...string) suites.Disk {

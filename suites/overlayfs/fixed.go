@@ -2,8 +2,10 @@ package overlayfs
 
 import (
 	"archive/tar"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"time"
 
@@ -37,16 +39,34 @@ var fixedTree = []node{
 // fixedLink is a second name of link1 in the fixed tree.
 const fixedLink = "link2"
 
-// packFixed writes the fixed tree as a tar archive.
-func packFixed(w io.Writer) error {
-	t := tar.NewWriter(w)
-	if err := packTar(t, "", fixedTree); err != nil {
-		return err
+// plainTree is the fixed tree without what only root can make on the host: other
+// owners, devices, and trusted attributes, so that no directory is opaque.
+func plainTree() []node { return plain(fixedTree) }
+
+func plain(nodes []node) (out []node) {
+	for _, n := range nodes {
+		if kind := n.mode & unix.S_IFMT; kind == unix.S_IFBLK || n.rdev != 0 || n.xattrs[opaque] != "" {
+			continue
+		}
+		n.uid, n.gid, n.children = 0, 0, plain(n.children)
+		if n.xattrs = maps.Clone(n.xattrs); n.xattrs != nil {
+			delete(n.xattrs, "trusted.keep")
+		}
+		out = append(out, n)
 	}
-	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: fixedLink, Linkname: "link1", Mode: 0o644, ModTime: fixedStamp}); err != nil {
-		return err
+	return out
+}
+
+// packFixed gives what writes a tree, with fixedLink, as a tar archive.
+func packFixed(tree []node) func(io.Writer) error {
+	return func(w io.Writer) error {
+		t := tar.NewWriter(w)
+		if err := packTar(t, "", tree); err != nil {
+			return err
+		}
+		err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: fixedLink, Linkname: "link1", Mode: 0o644, ModTime: fixedStamp})
+		return errors.Join(err, t.Close())
 	}
-	return t.Close()
 }
 
 // tarTypes are the types of what a tar archive can hold.
