@@ -48,6 +48,17 @@ deps:
 	else \
 		echo "install QEMU for x86_64 (qemu-system-x86_64) by your distribution's means" >&2; exit 2; \
 	fi
+	@missing=; for tool in mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkfs.vfat:dosfstools mkfs.erofs:erofs-utils sqfstar:squashfs-tools; do \
+		PATH="$$PATH:/usr/sbin:/sbin" command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then :; \
+	elif command -v apt-get >/dev/null; then \
+		echo "installing what makes file systems:$$missing"; \
+		$(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+	elif command -v dnf >/dev/null; then \
+		echo "installing what makes file systems:$$missing"; \
+		$(SUDO) dnf install -y $$missing; \
+	fi || echo "without$$missing some cases are skipped" >&2
 	@if command -v apt-get >/dev/null && [ -z "$$(apt-cache search --names-only '^linux-image-' 2>/dev/null | head -n 1)" ]; then \
 		echo "fetching the package lists, to find a kernel by"; $(SUDO) apt-get update -q; \
 	fi

@@ -24,6 +24,7 @@ var layers = map[string][]string{
 	"harness/guest":             {"suites", "harness/event"},
 	"harness/vm":                {},
 	"harness/template":          {"harness/vm", "images/flock"},
+	"images/disk":               {"suites"},
 	"images/flock":              {},
 	"images/kernel":             {"images/flock"},
 	"images/initramfs":          {"images/kernel", "images/flock", "images/initramfs/userland"},

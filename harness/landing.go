@@ -14,7 +14,6 @@ import (
 	"github.com/kernel-playground/kplay/harness/guest"
 	"github.com/kernel-playground/kplay/harness/vm"
 	"github.com/kernel-playground/kplay/images/initramfs"
-	"github.com/kernel-playground/kplay/images/kernel"
 )
 
 // A stretch is a run of the landing's pages that lie one after the other in a
@@ -79,38 +78,31 @@ func land(ram *os.File, landing []stretch, r io.Reader) error {
 }
 
 // A delivery is what a guest is handed at its landing: the program that becomes
-// its agent, and a parcel with the modules.
+// its agent, and a parcel with the modules and what cases may ask for.
 type delivery struct {
 	program *initramfs.Program
 	parcel  []byte
 	digest  string // of both
 }
 
-func pack(ctx context.Context, path string, modules []kernel.Module) (d *delivery, err error) {
+func pack(ctx context.Context, path string, items []guest.Item) (d *delivery, err error) {
 	d = new(delivery)
 	if d.program, err = initramfs.OpenProgram(path); err != nil {
 		return nil, err
 	}
 	var parcel bytes.Buffer
-	var names []string
-	byName := make(map[string]kernel.Module)
-	for _, m := range modules {
-		names, byName[m.Name] = append(names, m.Name), m
-	}
-	err = guest.PackParcel(&parcel, names, func(name string) ([]byte, error) {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return byName[name].Data()
-	})
+	err = guest.PackParcel(&parcel, items)
 	d.parcel = parcel.Bytes()
 	h := sha256.New()
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err == nil {
 		_, err = io.Copy(h, d.reader())
 	}
 	if err != nil {
 		d.program.Close()
-		return nil, fmt.Errorf("pack the modules: %w", err)
+		return nil, fmt.Errorf("pack what the guest is handed: %w", err)
 	}
 	d.digest = hex.EncodeToString(h.Sum(nil))
 	return d, nil
@@ -126,9 +118,10 @@ func (d *delivery) parcelReader() io.Reader { return bytes.NewReader(d.parcel) }
 func (d *delivery) size() int64 { return d.program.Size() + int64(len(d.parcel)) }
 
 // landingSize is how large a landing, in MiB, takes the delivery and still does
-// when that has grown a little: it shapes the template.
+// when that has grown a little. It shapes the base, so that the least has room
+// for the file systems' modules and disks, whether the cases want them or not.
 func (d *delivery) landingSize() int {
-	const least, step = 16, 8
+	const least, step = 40, 8
 	need := int(d.size()*5/4>>20) + 1
 	return max(least, (need+step-1)/step*step)
 }

@@ -108,6 +108,31 @@ func (p Plan) modules() (names []string) {
 	return names
 }
 
+// loads are the kernel modules that the plan's cases load themselves.
+func (p Plan) loads() (names []string) {
+	for _, s := range p.Suites {
+		for _, c := range s.Cases {
+			names = append(names, c.Loads...)
+		}
+	}
+	for _, d := range p.disks() {
+		names = append(names, d.Modules...)
+	}
+	return names
+}
+
+// disks are those that the plan's cases ask for.
+func (p Plan) disks() (all []suites.Disk) {
+	for _, s := range p.Suites {
+		for _, d := range s.Disks {
+			if slices.ContainsFunc(s.Cases, func(c suites.Case) bool { return slices.Contains(c.Disks, d.Name) }) {
+				all = append(all, d)
+			}
+		}
+	}
+	return all
+}
+
 // carry is how many clones with so much memory, in MiB, this host can run at
 // once: one for each processor, as long as the worst case, all their memory
 // their own, fits into half of what is free.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kernel-playground/kplay/harness/event"
+	"github.com/kernel-playground/kplay/harness/guest"
 	"github.com/kernel-playground/kplay/harness/vm"
 	"github.com/kernel-playground/kplay/images/initramfs"
 	"github.com/kernel-playground/kplay/images/kernel"
@@ -93,7 +94,7 @@ func (s *Session) prepare(ctx context.Context) error {
 	if err := fit(b, path, ok); err != nil {
 		return err
 	}
-	modules, err := s.modules()
+	items, err := s.items(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,8 +102,23 @@ func (s *Session) prepare(ctx context.Context) error {
 	if err != nil {
 		return &vm.HostError{Deed: "find this program's own file", Err: err}
 	}
-	s.delivery, err = pack(ctx, agent, modules)
+	s.delivery, err = pack(ctx, agent, items)
 	return err
+}
+
+// items are what the guest is handed besides the program: modules to load, and
+// the modules and disks that cases may ask for.
+func (s *Session) items(ctx context.Context) ([]guest.Item, error) {
+	modules, err := s.modules()
+	if err != nil {
+		return nil, err
+	}
+	var items []guest.Item
+	for _, m := range modules {
+		items = append(items, guest.Item{Name: m.Name, Data: m.Data})
+	}
+	attic, err := s.attic(ctx)
+	return append(items, attic...), err
 }
 
 // modules sets the modules for the line, and returns those for the suites: what

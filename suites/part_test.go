@@ -52,7 +52,7 @@ func TestOutcomeOfPart(t *testing.T) {
 	} {
 		s, c, ok := suites.Find([]suites.Suite{parts}, "parts/"+name)
 		assert.Assert(t, ok)
-		o := s.Execute(c, t.TempDir(), func(string) {})
+		o := s.Execute(c, t.TempDir(), nil, func(string) {})
 		assert.Equal(t, o.Status, want.Status, name)
 		assert.Assert(t, strings.Contains(o.Reason, want.Reason), "%s: reason is %q", name, o.Reason)
 	}

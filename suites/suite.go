@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,6 +24,7 @@ type Suite struct {
 	Feature  string   // the carried feature it judges, as in features.toml; empty for none
 	Modules  []string // kernel modules the cases cannot do without
 	OnDemand bool     // left out of a run that names no suite
+	Disks    []Disk   // what the cases' Disks name
 	Cases    []Case
 }
 
@@ -36,6 +38,8 @@ type Case struct {
 	Helpful []string      // kernel modules it likes to have: loaded where the build has them
 	Long    bool          // left out of a run that neither asks for long cases nor names it
 	Params  Params        // the parameters it takes, with their defaults
+	Loads   []string      // kernel modules it loads itself, by T.Load
+	Disks   []string      // disks of the suite it asks for, by T.Disk
 	Run     func(*T)
 	Within  func(*T) // what T.Enter runs in a process born in other namespaces; nil for none
 }
@@ -61,6 +65,11 @@ func (s Suite) Check() error {
 			return fmt.Errorf("case %s/%s: Run is nil", s.Name, c.Name)
 		}
 		seen[c.Name] = true
+		for _, name := range c.Disks {
+			if !slices.ContainsFunc(s.Disks, func(d Disk) bool { return d.Name == name }) {
+				return fmt.Errorf("case %s/%s: the suite has no disk %q", s.Name, c.Name, name)
+			}
+		}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kernel-playground/kplay/harness"
 	"github.com/kernel-playground/kplay/harness/vm"
+	"github.com/kernel-playground/kplay/images/disk"
 	"github.com/kernel-playground/kplay/images/kernel"
 	"github.com/kernel-playground/kplay/suites"
 	"github.com/kernel-playground/kplay/suites/all"
@@ -58,6 +59,7 @@ func examine(ctx context.Context, w io.Writer, ref string) error {
 		return err
 	}
 	look(diskFinding(cache))
+	look(imageFinding())
 	b, f := kernelFinding(ctx, ref, cache)
 	if look(f) && qemu {
 		look(accelFinding(ctx, b, cache))
@@ -79,6 +81,18 @@ func qemuFinding() finding {
 	}
 	line, _, _ := strings.Cut(string(out), "\n")
 	return finding{name: "QEMU", state: line + ", " + path}
+}
+
+// imageFinding says which programs that make file systems are not there. Without
+// them cases are skipped, and the others run.
+func imageFinding() finding {
+	f := finding{name: "images", state: "the file systems that cases work on can be made"}
+	for _, s := range all.Suites() {
+		if err := disk.Missing(s.Disks); err != nil {
+			f.state = "some cases are skipped: " + err.Error()
+		}
+	}
+	return f
 }
 
 func installCommand() string {

@@ -33,7 +33,7 @@ func runAgent(l line, lossy bool, parcel string, skip int64) error {
 	addEntropy(nil) // opens what it needs
 	// The agent is the last process to be sacrificed when memory runs out.
 	os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0)
-	mods, err := loadParcel(parcel, skip)
+	mods, err := openParcel(parcel, skip)
 	if err != nil {
 		return err
 	}

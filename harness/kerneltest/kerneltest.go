@@ -20,6 +20,7 @@ import (
 
 	"github.com/kernel-playground/kplay/harness"
 	"github.com/kernel-playground/kplay/harness/vm"
+	"github.com/kernel-playground/kplay/images/disk"
 	"github.com/kernel-playground/kplay/images/kernel"
 	"github.com/kernel-playground/kplay/results"
 	"github.com/kernel-playground/kplay/results/report"
@@ -33,7 +34,8 @@ const (
 	LongVar   = "KPLAY_LONG"   // 1 runs the long cases, too
 	SeedVar   = "KPLAY_SEED"   // what cases that act at random begin from
 	OpsVar    = "KPLAY_OPS"    // how many acts they do
-	// RequireVar makes a missing QEMU or kernel a failure instead of a skip.
+	// RequireVar makes a missing QEMU or kernel, or a missing program that makes
+	// disks, a failure instead of a skip.
 	RequireVar = "KPLAY_REQUIRE"
 )
 
@@ -112,6 +114,9 @@ func build(t testing.TB) (*kernel.Build, string, error) {
 
 func open(ctx context.Context, t *testing.T, suite suites.Suite, w harness.Watcher) (*harness.Session, error) {
 	b, cache, err := build(t)
+	if err == nil && os.Getenv(RequireVar) != "" {
+		err = disk.Missing(suite.Disks)
+	}
 	if err != nil {
 		return nil, err
 	}

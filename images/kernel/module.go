@@ -16,8 +16,9 @@ const moduleMax = 256 << 20
 
 // A Module is one kernel module of a build, or a file put in its place.
 type Module struct {
-	Name string // as in /proc/modules: "overlay", "virtio_console"
-	Path string // of the file: .ko, or compressed as .ko.xz, .ko.zst, .ko.gz
+	Name  string   // as in /proc/modules: "overlay", "virtio_console"
+	Path  string   // of the file: .ko, or compressed as .ko.xz, .ko.zst, .ko.gz
+	Needs []string // names of modules to load before it
 
 	cache string // directory for what was decompressed; empty for none
 }

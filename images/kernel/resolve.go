@@ -168,15 +168,18 @@ func (r *resolver) meet(name string) (bool, error) {
 		return false, err
 	}
 	for _, dep := range info.pre {
-		if err := r.prefer(dep); err != nil {
+		pre, err := r.prefer(dep)
+		if err != nil {
 			return false, err
 		}
+		m.needs(pre, r)
 	}
 	for _, dep := range info.depends {
 		if err := r.require(dep); err != nil {
 			return false, err
 		}
 		r.met[name] = r.met[name] && (r.met[dep] || r.builtin[dep])
+		m.needs(dep, r)
 	}
 	if r.met[name] {
 		r.load = append(r.load, m)
@@ -184,25 +187,32 @@ func (r *resolver) meet(name string) (bool, error) {
 	return r.met[name], nil
 }
 
-// prefer has a softdep loaded if the build has it. It may be named by an
-// alias, as the cryptographic algorithms are: "crc32c" is in crc32c_generic.
+// needs notes what has to be loaded before m, unless it is built in or missing.
+func (m *Module) needs(name string, r *resolver) {
+	if r.met[name] && !r.builtin[name] {
+		m.Needs = append(m.Needs, name)
+	}
+}
+
+// prefer has a softdep loaded if the build has it, and returns its name. It may
+// be named by an alias, as the cryptographic algorithms are: "crc32c" is in crc32c_generic.
 // Without it libcrc32c, and so btrfs and xfs, fail to load with ENOENT on
 // Debian's 6.1: the guest has no modprobe for the kernel to call.
-func (r *resolver) prefer(dep string) error {
-	name := moduleName(dep)
+func (r *resolver) prefer(dep string) (name string, err error) {
+	name = moduleName(dep)
 	if r.files[name] == "" && !r.builtin[name] {
 		if err := r.readAliases(); err != nil {
-			return err
+			return "", err
 		}
 		name = r.aliases[dep]
 	}
 	if name == "" {
-		return nil
+		return "", nil
 	}
 	missing := r.missing
-	_, err := r.meet(name)
+	_, err = r.meet(name)
 	r.missing = missing
-	return err
+	return name, err
 }
 
 // readAliases reads the aliases of the generic cryptographic modules, which

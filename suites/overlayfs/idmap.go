@@ -108,8 +108,8 @@ func mapUpper(nodes ...node) part {
 	}
 }
 
-// onDisk is the upper layer where mapUpper has put it, as it is on the disk.
-func (o *overlay) onDisk() string { return filepath.Join(o.dir, "writable", "upper") }
+// unmapped is the upper layer where mapUpper has put it, as it is on the disk.
+func (o *overlay) unmapped() string { return filepath.Join(o.dir, "writable", "upper") }
 
 // idmapDeedCases have every deed done on layers with mapped IDs.
 func idmapDeedCases() (cases []suites.Case) {
@@ -149,6 +149,6 @@ func (d deed) mapped(t *suites.T, lowers, uppers bool) {
 	d.inside(o)
 	o.upperHolds(d.holds...)
 	if uppers {
-		o.compare("upper layer on the disk", o.onDisk(), shifted(d.holds))
+		o.compare("upper layer on the disk", o.unmapped(), shifted(d.holds))
 	}
 }

@@ -83,7 +83,7 @@ var idmapCases = []suites.Case{
 			o.copyUp("a")
 			o.do("set a list", unix.Setxattr(o.at("b"), accessACL, []byte(acl(0o640, nobody+1, 4)), 0))
 			o.shows(shown, file("b", "text").perm(0o670).xattr(accessACL, acl(0o640, nobody+1, 4)))
-			o.compare("upper layer on the disk", o.onDisk(), shifted([]node{file("a", "text").perm(0o670).xattr(accessACL, acl(0o640, idBase+nobody, 6)),
+			o.compare("upper layer on the disk", o.unmapped(), shifted([]node{file("a", "text").perm(0o670).xattr(accessACL, acl(0o640, idBase+nobody, 6)),
 				file("b", "text").perm(0o670).xattr(accessACL, acl(0o640, idBase+nobody+1, 4))}))
 		},
 	},

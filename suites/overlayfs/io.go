@@ -96,12 +96,12 @@ var exercises = []exercise{
 		return fmt.Sprint(n), err
 	}},
 	{"direct-read", "reads past the cache, where the file system can (open(2), O_DIRECT)", unix.O_RDONLY | unix.O_DIRECT, func(fd int) (string, error) {
-		b := aligned()
+		b := aligned(2 * 4096)
 		n, err := unix.Pread(fd, b, 4096*8)
 		return fmt.Sprintf("%d %q", n, b[4090:4100]), err
 	}},
 	{"direct-write", "writes past the cache, where the file system can (open(2), O_DIRECT)", unix.O_RDWR | unix.O_DIRECT, func(fd int) (string, error) {
-		b := aligned()
+		b := aligned(2 * 4096)
 		copy(b, "direct")
 		n, err := unix.Pwrite(fd, b[:4096], 4096)
 		return fmt.Sprint(n), err
@@ -239,11 +239,4 @@ func limited(do func(fd int) (string, error)) func(fd int) (string, error) {
 		saw, err := do(fd)
 		return saw, errors.Join(err, unix.Setrlimit(unix.RLIMIT_FSIZE, &was))
 	}
-}
-
-// aligned is two pages of memory that begin where a page does.
-func aligned() []byte {
-	b := make([]byte, 3*4096)
-	at := -uintptr(unsafe.Pointer(&b[0])) & 4095
-	return b[at : at+2*4096]
 }

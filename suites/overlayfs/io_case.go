@@ -53,7 +53,7 @@ var ioCases = []suites.Case{
 		Run: func(t *suites.T) {
 			o := newOverlay(t, lower(file("a", exercised)))
 			fd := o.open("a", unix.O_RDWR)
-			b := aligned()
+			b := aligned(2 * 4096)
 			if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_DIRECT); err != nil {
 				o.refused("set O_DIRECT", err, unix.EINVAL)
 			} else if _, err := unix.Pread(fd, b, 0); err != nil {

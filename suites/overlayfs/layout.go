@@ -15,21 +15,25 @@ import (
 
 // A layout is a way for the layers to lie, which must make no difference to
 // what a case wants. A case runs in the one its name ends in, as
-// rename-file@rotated; without one, all layers are on one file system.
+// rename-file@rotated; without one, all layers are on one tmpfs.
 type layout struct {
 	name string
 	doc  string
 	fs   bool           // lower layers are on a file system of their own
+	disk string         // the disk all layers are on; empty for tmpfs
 	lay  func(*overlay) // changes how the layers lie, when they are made
 }
 
 var layouts = []layout{
-	{"otherfs", "lower layers on a file system of their own", true, nil},
-	{"xino", "lower layers on a file system of their own, whose numbers are mapped", true, func(o *overlay) { option("xino=on")(o) }},
-	{"lower-ro", "lower layers on a read-only file system", true, nil},
-	{"multi", "two more lower layers, on two file systems", true, (*overlay).addLowers},
-	{"rotated", "a topmost lower layer that was an upper one before", false, (*overlay).rotateTop},
-	{"nested", "a topmost lower layer that is an overlay itself", false, (*overlay).nestTop},
+	{name: "otherfs", doc: "lower layers on a file system of their own", fs: true},
+	{name: "xino", doc: "lower layers on a file system of their own, whose numbers are mapped", fs: true, lay: func(o *overlay) { option("xino=on")(o) }},
+	{name: "lower-ro", doc: "lower layers on a read-only file system", fs: true},
+	{name: "multi", doc: "two more lower layers, on two file systems", fs: true, lay: (*overlay).addLowers},
+	{name: "rotated", doc: "a topmost lower layer that was an upper one before", lay: (*overlay).rotateTop},
+	{name: "nested", doc: "a topmost lower layer that is an overlay itself", lay: (*overlay).nestTop},
+	{name: "ext4", doc: "all layers on ext4", disk: "ext4"},
+	{name: "xfs", doc: "all layers on xfs", disk: "xfs"},
+	{name: "btrfs", doc: "all layers on btrfs", disk: "btrfs"},
 }
 
 // in gives the cases, and each of them once more for every layout named.
@@ -42,6 +46,9 @@ func in(names string, cases []suites.Case) []suites.Case {
 		for _, c := range cases {
 			c.Name += "@" + l.name
 			c.Doc = strings.TrimSuffix(c.Doc, ".") + "; with " + l.doc + "."
+			if l.disk != "" {
+				c.Disks = append(slices.Clone(c.Disks), l.disk)
+			}
 			all = append(all[:len(all):len(all)], c)
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/kernel-playground/kplay/suites"
 )
 
-// An overlay is a mount under test with its layers, all on the tmpfs the case
-// is given. Without an upper layer it is read-only.
+// An overlay is a mount under test with its layers, on the tmpfs the case is
+// given or on a disk. Without an upper layer it is read-only.
 type overlay struct {
 	t       *suites.T
 	dir     string   // holds everything below
@@ -32,6 +32,8 @@ type overlay struct {
 	inside  bool   // mounted in a user namespace, from where the caches cannot be dropped
 	before  []tree // the lower layers at the first mount
 	seen    []tree // the layers as they were read for the view before this one
+	disk    *loop  // what all of it is on, nil for the case's tmpfs
+	diskFS  string // the type of the disk's file system
 
 	dataLayers int // how many of the lowest layers are data-only
 }
@@ -86,6 +88,9 @@ func layers(t *suites.T, parts ...part) *overlay {
 	umask := unix.Umask(0)
 	t.Cleanup(func() { unix.Umask(umask) })
 	o := &overlay{t: t, dir: t.TempDir(), layout: layoutOf(t.Name())}
+	if o.layout.disk != "" {
+		o.onDisk(o.layout.disk, "")
+	}
 	if o.lowerFS = o.dir; o.layout.fs {
 		o.lowerFS = o.ownFS("lowerfs")
 	}

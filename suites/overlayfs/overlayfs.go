@@ -51,6 +51,7 @@ func Suite() suites.Suite {
 		Doc:     "Does the overlay file system merge, copy up and hide as it promises?",
 		Feature: "overlayfs",
 		Modules: []string{"overlay"},
+		Disks:   disks,
 		Cases: slices.Concat(
 			refusalCases(),
 			mountCases,
@@ -110,6 +111,14 @@ func Suite() suites.Suite {
 			raceCases(),
 			handleCases(),
 			contextCases,
+			flagCases,
+			syncCases,
+			errorCases,
+			cloneCases(),
+			quotaCases,
+			unlikeCases,
+			blockCases,
+			fixedCases(),
 			fuzzCases(),
 		),
 	}

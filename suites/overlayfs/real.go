@@ -75,7 +75,7 @@ func (o *overlay) checkReal(tr tree, raw []tree, wrong complaint) {
 		}
 	}
 	sameFS, indexes, redirects := o.sameFS(), o.indexes(), hasRedirect(raw)
-	mapped := lacks(o.t, "index") || !sameFS && slices.Contains(o.options, "xino=on")
+	mapped := lacks(o.t, "index") || !sameFS && (slices.Contains(o.options, "xino=on") || slices.Contains(o.options, "xino=auto"))
 	for path, f := range tr {
 		real, isUpper, ok := o.real(path, raw, redirects)
 		if !ok {
