@@ -1,12 +1,14 @@
 package overlayfs
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -109,6 +111,20 @@ var execCases = []suites.Case{
 // program is a file that can be run, and waits.
 func program(name string) node { return file(name, string(waiting())) }
 
+// pausing is what the kernel says of a process that runs a program, when it has
+// come to pause(2); the case's deadline bounds the wait. Start returns when
+// execve(2) closes descriptors, which is before it gives the process the program's
+// rights (fs/exec.c, begin_new_exec).
+func pausing(pid int) (status []byte, err error) {
+	for {
+		status, err = os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil || bytes.HasPrefix(status, []byte("Name:\ta\n")) && bytes.Contains(status, []byte("\nState:\tS")) {
+			return status, err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // runsAs has a user without rights run the program "a", and wants a field of what
 // the kernel says of the process (proc(5), /proc/pid/status): of IDs, the
 // effective one.
@@ -120,7 +136,7 @@ func (o *overlay) runsAs(when, field, want string) {
 	cmd := exec.Command(o.at("a"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	o.do(when+": run the program", cmd.Start())
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	text, err := pausing(cmd.Process.Pid)
 	o.do("kill the program", cmd.Process.Kill())
 	cmd.Wait()
 	o.do("read what the kernel says", err)

@@ -166,7 +166,7 @@ var oddWhiteoutCases = []suites.Case{
 func (o *overlay) survives(deed string, err error) {
 	o.t.Helper()
 	if err != nil {
-		o.refused(deed, err, unix.ESTALE, unix.ENOENT, unix.EIO, unix.EINVAL, unix.EISDIR, unix.ENOTDIR, unix.EEXIST)
+		o.refused(deed, err, unix.ESTALE, unix.ENOENT, unix.ENODATA, unix.EIO, unix.EINVAL, unix.EISDIR, unix.ENOTDIR, unix.EEXIST)
 	}
 }
 
