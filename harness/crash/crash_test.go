@@ -38,7 +38,8 @@ func render(t *testing.T, records []Record) string {
 	for _, r := range records {
 		fmt.Fprintf(&b, "%s\ndamaging: %v\n", r.Summary(), r.Damaging())
 		frames := r.Frames
-		r.Frames, r.Raw = nil, ""
+		r.Frames, r.Raw, r.Modules = nil, "", nil
+		r.Start, r.End, r.Stamp, r.First = 0, 0, "", false
 		data, err := json.MarshalIndent(r, "", "  ")
 		assert.NilError(t, err)
 		fmt.Fprintf(&b, "%s\n", data)
@@ -184,6 +185,7 @@ Call Trace:
 	assert.Equal(t, r.Tainted, "GW")
 	assert.Equal(t, r.Comm, "rm -rf")
 	assert.DeepEqual(t, r.Frames, []Frame{
+		{Func: "ovl_copy_up_one", Off: 0x12, Size: 0x340, Module: "overlayfs", Reliable: true},
 		{Func: "vfs_getattr", Off: 1, Size: 0x40},
 		{Func: "ovl_copy_up", Off: 0x99, Size: 0x100, Module: "overlayfs", Reliable: true},
 	})
