@@ -144,7 +144,7 @@ func (r blameRule) first(frames []Frame) *Frame {
 
 // asides begin the labels of traces that tell of the past or of others.
 var asides = []string{"llocated", "alloc", "reed by", "freed", "Freed", "was created at", "was stored", "Last potentially", "Second to last",
-	"Last call_rcu", "First call_rcu", "created by", "-> #", "became", "stack dump", "acquired at", "Uninit", "page last"}
+	"Last call_rcu", "First call_rcu", "isabled at", "created by", "-> #", "became", "stack dump", "acquired at", "Uninit", "page last"}
 
 // mainTrace is the trace of who did it; -1 if there is none.
 func (o *report) mainTrace() int {
@@ -298,7 +298,7 @@ func interrupted(frames []Frame) []Frame {
 func watched(frames []Frame) bool {
 	for i := range frames {
 		switch f := &frames[i]; f.Name() {
-		case "update_process_times", "rcu_sched_clock_irq", "rcu_check_callbacks", "rcu_pending", "watchdog_timer_fn", "tick_sched_handle", "hrtimer_interrupt":
+		case "update_process_times", "rcu_sched_clock_irq", "rcu_check_callbacks", "rcu_pending", "watchdog_timer_fn", "tick_sched_handle":
 			return f.Reliable
 		}
 	}

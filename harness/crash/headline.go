@@ -90,6 +90,11 @@ func (o *report) refine(msg string, next *opening) {
 			o.headed = f
 		}
 		o.warned(msg)
+	case KASAN, KMSAN, KFENCE, KCSAN:
+		o.Title = bound(msg)
+		if f, ok := symbolIn(msg); ok {
+			o.headed = f
+		}
 	case Bug:
 		if o.Where == "" {
 			o.Where = located(strings.TrimRight(msg[strings.LastIndexByte(msg, ' ')+1:], "!"))

@@ -135,10 +135,11 @@ var openings = []opening{
 	{"INFO: task ", " blocked for more than ", HungTask, false},
 	{"INFO: task ", " blocked on ", HungTask, true},
 	{"INFO: task ", "can't die for more than", HungTask, false},
-	{"INFO: rcu_", "stall", RCUStall, false},
-	{"INFO: rcu ", "stall", RCUStall, false},
+	{"INFO: rcu_", "detected ", RCUStall, false},
+	{"INFO: rcu ", "detected ", RCUStall, false},
 	{"rcu_", "detected stall", RCUStall, true},
 	{"rcu_", "detected expedited stall", RCUStall, true},
+	{"INFO: rcu_", "stall on CPU", RCUStall, false},
 	{"INFO: Stall ended", "", "", false},
 
 	{"BUG: unable", "", Fault, true},
@@ -197,7 +198,7 @@ func opens(msg string) *opening {
 		if !strings.HasPrefix(msg, o.prefix) || o.within != "" && !strings.Contains(msg[len(o.prefix):], o.within) {
 			continue
 		}
-		if o.class == "" || o.class == Warning && !o.proof && o.within == "" && !isWarning(msg) {
+		if o.class == "" || o.class == Warning && !o.proof && o.within == "" && !isWarning(msg) || o.class == HungTask && !isHung(msg) {
 			return nil
 		}
 		return o
@@ -234,6 +235,12 @@ func isWarning(msg string) bool {
 		return true
 	}
 	return strings.Contains(rest, " at ") && strings.Contains(rest, "CPU#")
+}
+
+// isHung knows "INFO: task COMM:PID blocked for more than 120 seconds." from what
+// programs say of their tasks.
+func isHung(msg string) bool {
+	return !strings.HasPrefix(msg, "INFO: task ") || strings.Contains(msg, " seconds") || strings.Contains(msg, " blocked on ")
 }
 
 // dies knows what die() begins an oops with: the trap, the error code and the

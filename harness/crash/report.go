@@ -88,6 +88,9 @@ func (o *report) absorbs(next *opening, msg string) bool {
 		return false
 	case o.Title == "":
 		return true
+	case o.sanitised() && class == o.Class:
+		// A symboliser repeats the line for each function compiled into it.
+		return !started && o.quiet == 0 && o.headed.Func == "" && (strings.Contains(o.Title, ".c:") || strings.Contains(o.Title, ".h:"))
 	case o.Class == Lockdep && class == Lockdep && !started:
 		return o.quiet < 4 && strings.HasPrefix(msg, "WARNING: possible reason")
 	case class == Bug || class == Warning && !next.proof:
