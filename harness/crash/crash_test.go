@@ -185,25 +185,6 @@ func FuzzScan(f *testing.F) {
 	})
 }
 
-// BenchmarkScan is over text that begins a report in every line.
-func BenchmarkScan(b *testing.B) {
-	hostile := map[string]string{
-		"openings": "kernel BUG at x\n",
-		"brackets": strings.Repeat("[ 1.", 300) + "\n",
-		"dies":     strings.Repeat(": 0000 ", 150) + " [#\n",
-		"frames":   "Call Trace:\n f+0x1/0x2\n",
-	}
-	for name, line := range hostile {
-		log := []byte(strings.Repeat(line, 1<<20/len(line)))
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(log)))
-			for b.Loop() {
-				Scan(log)
-			}
-		})
-	}
-}
-
 // What only looks like a report is none, in any form of log.
 func TestScanIsSilentOnSilentLogs(t *testing.T) {
 	names, err := filepath.Glob("testdata/silent/*.log")

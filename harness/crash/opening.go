@@ -5,6 +5,7 @@ import "strings"
 const (
 	panicLine = "Kernel panic - not syncing" // kernel/panic.c
 	cutHere   = "------------[ cut here ]"   // include/asm-generic/bug.h
+	oomKiller = " invoked oom-killer: "      // mm/oom_kill.c, after the name of a task
 )
 
 // leads are put before a message by the part of the kernel that prints it
@@ -206,7 +207,7 @@ func opens(msg string) *opening {
 	switch {
 	case dies(msg):
 		return &opening{class: trapClass(msg)}
-	case strings.Contains(msg, " invoked oom-killer: "):
+	case strings.Contains(msg, oomKiller):
 		return &opening{class: OOMKill}
 	}
 	return nil

@@ -51,12 +51,13 @@ type report struct {
 	dropped bool // printk lost lines in the midst of it
 	mixed   bool // another report broke into it
 	quiet   int  // lines since anything was recognised
+	age     int  // lines in all
 }
 
-func newReport(o *opening, l *Line) *report {
-	r := &report{opening: o, caller: l.Caller}
-	r.CPU, r.Start, r.Stamp = -1, l.Start, l.Stamp
-	return r
+// init makes o a report that begins with the line.
+func (o *report) init(opening *opening, l *Line) {
+	*o = report{opening: opening, caller: l.Caller}
+	o.CPU, o.Start, o.Stamp = -1, l.Start, l.Stamp
 }
 
 // die records that the kernel stopped because of this report.
@@ -114,12 +115,15 @@ const (
 	patience        = 60
 	lockdepPatience = 600
 	afterTrace      = 12
+	proofPatience   = 40 // for what only a call trace makes a report
 )
 
 func (o *report) over() bool {
 	switch {
 	case len(o.traces) > 0 || o.ended:
 		return o.quiet > afterTrace
+	case o.opening != nil && o.opening.proof && o.age > proofPatience:
+		return true
 	case o.Class == Lockdep || o.Class == RCUStall || o.Class == KASAN:
 		return o.quiet > lockdepPatience
 	}
@@ -130,6 +134,7 @@ func (o *report) over() bool {
 func (o *report) add(l *Line, opening *opening) bool {
 	msg := l.Text
 	known := true
+	o.age++
 	switch {
 	case o.quiet > 0 && o.anew(msg):
 		return false
@@ -143,7 +148,7 @@ func (o *report) add(l *Line, opening *opening) bool {
 	if known {
 		o.quiet = 0
 		o.keep(l)
-		return true
+		return o.opening == nil || !o.opening.proof || !o.over()
 	}
 	o.quiet++
 	if len(o.noise) < 2*patience {
@@ -312,14 +317,15 @@ func (o *report) locate(msg string) bool {
 		}
 		return false
 	}
+	at := f // f itself stays off the heap
 	if o.fault == nil {
-		o.fault = &f
+		o.fault = &at
 	}
 	switch {
 	case o.tracing:
-		o.push(f)
+		o.push(at)
 	case !strings.HasPrefix(msg, "RIP  ") && !strings.HasPrefix(msg, "EIP: ["):
-		o.pending = &f
+		o.pending = &at
 	}
 	return true
 }

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"io"
 	"strings"
 )
@@ -9,14 +10,13 @@ import (
 // of kmsg records, one a line. The result is in the order of the log. Time is
 // linear in its length.
 func Scan(log []byte) []Record {
-	var s scanner
-	n := normaliser{emit: s.line}
-	n.all(string(log))
-	return s.records()
+	// A reader of bytes does not fail.
+	records, _ := ScanReader(bytes.NewReader(log))
+	return records
 }
 
 // pieceSize is how much of a stream is read at a time, bytes.
-const pieceSize = 256 << 10
+const pieceSize = 128 << 10
 
 // maxWhole is how much is read of a log whose form must be seen as a whole,
 // bytes: pstore keeps some kilobytes, a uReport is a page.
@@ -76,6 +76,7 @@ func lastLine(piece []byte) int {
 type scanner struct {
 	reports []*report // in the order of the log
 	extra   *report   // one more than MaxRecords
+	spare   *report   // one that was given up
 	open    []*report // those that lines can still belong to, the last begun last
 	firsts  []bool    // of each report, whether it is the first of its boot
 	boot    int       // reports in this boot so far
@@ -101,7 +102,7 @@ func (s *scanner) line(l *Line) {
 	if msg == "" {
 		return
 	}
-	if len(s.open) == 0 && !interesting[msg[0]] && !strings.Contains(msg, " [#") && !strings.Contains(msg, "oom-killer") {
+	if len(s.open) == 0 && !interesting[msg[0]] && strings.IndexByte(msg, '#') < 0 && !strings.Contains(msg, oomKiller) {
 		return
 	}
 	s.read(l, opens(msg))
@@ -225,7 +226,11 @@ func (s *scanner) begin(opening *opening, l *Line) *report {
 	if len(s.open) >= maxOpen {
 		s.close(s.open[0])
 	}
-	r := newReport(opening, l)
+	r := s.spare
+	if s.spare = nil; r == nil {
+		r = new(report)
+	}
+	r.init(opening, l)
 	r.Release = s.version
 	s.version = ""
 	s.open = append(s.open, r)
@@ -261,6 +266,8 @@ func (s *scanner) close(r *report) {
 	if r == s.extra {
 		if last := len(s.reports) - 1; r.gravity() > s.reports[last].gravity() {
 			s.reports[last] = r
+		} else {
+			s.spare = r
 		}
 		s.extra = nil
 	}
