@@ -134,7 +134,7 @@ func sameModule(a, b string) bool {
 // under reports whether the place, "fs/overlayfs/dir.c:12", is one of the paths
 // or below one.
 func under(place string, paths []string) bool {
-	file, _, _ := strings.Cut(place, ":")
+	file := sourceFile(place)
 	for _, p := range paths {
 		if file == "" || p == "" {
 			continue

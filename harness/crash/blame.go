@@ -34,15 +34,15 @@ var blameRules = map[Class]blameRule{
 	OOMPanic:       {order: byTrace, skip: []*wordlist{&quitters, &checkers, &allocators}},
 	OOMKill:        {order: byTrace, skip: []*wordlist{&quitters, &checkers, &allocators}},
 	StackProtector: {order: byHeadline},
-	NullDeref:      {order: byFault, skip: []*wordlist{&sleepersOnly}},
-	Fault:          {order: byFault, skip: []*wordlist{&sleepersOnly}},
+	NullDeref:      {order: byFault, skip: []*wordlist{&sleepersOnly, &allocators}},
+	Fault:          {order: byFault, skip: []*wordlist{&sleepersOnly, &allocators}},
 	Oops:           {order: byFault},
-	GPF:            {order: byFault, skip: []*wordlist{&sleepersOnly}},
+	GPF:            {order: byFault, skip: []*wordlist{&sleepersOnly, &allocators}},
 	DivideError:    {order: byFault},
 	InvalidOpcode:  {order: byFault},
 	DoubleFault:    {order: byFault},
 	StackOverflow:  {order: byFault, skip: []*wordlist{&sleepers}},
-	Bug:            {order: byFault, skip: []*wordlist{&releasers}},
+	Bug:            {order: byFault},
 	ListCorruption: {order: byFault, skip: []*wordlist{&releasers}},
 	Refcount:       {order: byHeadline, skip: []*wordlist{&counters}},
 	BadPage:        {order: byTrace, skip: []*wordlist{&pagers}},
@@ -90,6 +90,17 @@ func (o *report) blame() {
 		if f != nil && f.Func != "" && o.Class != Panic {
 			o.accuse(f)
 			return
+		}
+	}
+	// An unwinder that can only guess marks every frame.
+	if !hasReliable(o.Frames) {
+		for i := range o.Frames {
+			f := o.Frames[i]
+			f.Reliable = true
+			if rule.worth(&f) != nil {
+				o.accuse(&f)
+				return
+			}
 		}
 	}
 }

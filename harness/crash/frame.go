@@ -130,7 +130,14 @@ func frameLine(msg string) (Frame, bool) {
 		if end < 0 || end > 24 {
 			return Frame{}, false
 		}
+		inline := strings.Contains(s[:end], "inline")
 		s = strings.TrimLeft(s[end+2:], " ")
+		if inline { // "[<     inline     >] f fs/a.c:12", of older symbolisers
+			n := nameLen(s)
+			f := Frame{Func: s[:n], Reliable: true}.place(s[n:])
+			f.Inline = true
+			return f, n > 0
+		}
 	}
 	if strings.HasPrefix(s, "([<") { // s390
 		if end := strings.Index(s, ">]"); end > 0 {

@@ -207,6 +207,8 @@ func opens(msg string) *opening {
 	switch {
 	case dies(msg):
 		return &opening{class: trapClass(msg)}
+	case strings.HasPrefix(msg, "Oops: ") && strings.Contains(msg, " [#"): // powerpc and others have no code
+		return &opening{class: Fault}
 	case strings.Contains(msg, oomKiller):
 		return &opening{class: OOMKill}
 	}

@@ -148,10 +148,25 @@ func (p *peeler) brackets(s string) (string, bool) {
 // afterStamp takes off the host that journalctl -o short-monotonic puts between
 // the time and the message.
 func (p *peeler) afterStamp(s string) string {
+	if len(s) > 4 && s[0] == 'c' && s[1] >= '0' && s[1] <= '9' {
+		return withoutCPU(s)
+	}
 	if i := strings.Index(s[:min(len(s), 80)], " kernel: "); i > 0 && strings.IndexByte(s[:i], ' ') < 0 {
 		return s[i+len(" kernel: "):]
 	}
 	return s
+}
+
+// withoutCPU takes "c0   1234 " off, the CPU and the task that some Android
+// kernels print.
+func withoutCPU(s string) string {
+	n := 1 + span(s[1:], digits)
+	rest := strings.TrimLeft(s[n:], " ")
+	d := span(rest, digits)
+	if len(rest) == len(s)-n || d == 0 || d >= len(rest) || rest[d] != ' ' {
+		return s
+	}
+	return rest[d+1:]
 }
 
 // isSeconds knows "12.345678", a time since boot.

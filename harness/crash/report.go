@@ -419,6 +419,9 @@ func (o *report) finish() (Record, bool) {
 		o.begin()
 	}
 	o.Frames = []Frame{}
+	if c := placeClasses[sourceFile(o.Where)]; c != "" && (o.Class == Warning || o.Class == Bug) {
+		o.Class = c
+	}
 	o.blame()
 	for i := range o.sites {
 		o.Locks = append(o.Locks, o.sites[i].frame)
@@ -429,6 +432,15 @@ func (o *report) finish() (Record, bool) {
 	o.Raw = strings.ToValidUTF8(o.raw.String(), "\uFFFD")
 	sign(&o.Record, o.traces)
 	return o.Record, true
+}
+
+// placeClasses tell a class by the file that warned, if the words before are
+// lost.
+var placeClasses = map[string]Class{"lib/refcount.c": Refcount, "lib/list_debug.c": ListCorruption}
+
+func sourceFile(place string) string {
+	file, _, _ := strings.Cut(place, ":")
+	return file
 }
 
 // traceless are the classes whose reports need no call trace.
