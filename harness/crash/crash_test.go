@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/golden"
@@ -167,21 +166,6 @@ Call Trace:
 		{Func: "ovl_copy_up_one", Off: 0x12, Size: 0x340, Module: "overlayfs", Reliable: true},
 		{Func: "vfs_getattr", Off: 1, Size: 0x40},
 		{Func: "ovl_copy_up", Off: 0x99, Size: 0x100, Module: "overlayfs", Reliable: true},
-	})
-}
-
-func FuzzScan(f *testing.F) {
-	for _, name := range logs(f) {
-		f.Add(read(f, name))
-	}
-	f.Fuzz(func(t *testing.T, log []byte) {
-		records := Scan(log)
-		assert.Assert(t, len(records) <= MaxRecords)
-		for _, r := range records {
-			assert.Assert(t, r.Class != "" && r.Title != "")
-			assert.Assert(t, len(r.Raw) <= MaxRaw)
-			assert.Assert(t, utf8.ValidString(r.Title) && !strings.Contains(r.Summary(), "\n"))
-		}
 	})
 }
 
