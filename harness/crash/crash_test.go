@@ -182,3 +182,26 @@ func TestScanIsSilentOnSilentLogs(t *testing.T) {
 		}
 	}
 }
+
+// A machine that begins to boot again without having said goodbye has crashed.
+func TestScanFindsReboots(t *testing.T) {
+	work := strings.Repeat("[   12.000001] eth0: link up\n", 30)
+	boot := "[    0.000000] Linux version 6.1.0 (x) #1\n"
+	cases := []struct {
+		log  string
+		want int
+	}{
+		{boot + work + boot + work, 1},
+		{boot + work + "[   13.000000] reboot: Restarting system\n" + boot + work, 0},
+		{boot + work + "[   13.000000] Kernel panic - not syncing: x\n" + boot + work, 1},
+		{boot + strings.ReplaceAll(work, "12.0", " 0.0") + boot + work, 0}, // a second console
+		{reform([]byte(boot+work+boot), forms["syslog"]), 0},               // a file of many boots
+	}
+	for i, c := range cases {
+		records := Scan([]byte(c.log))
+		assert.Equal(t, len(records), c.want, "case %d", i)
+		for _, r := range records {
+			assert.Equal(t, r.Fatal, true)
+		}
+	}
+}

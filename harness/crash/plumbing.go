@@ -32,7 +32,7 @@ func (w *wordlist) has(name string) bool {
 var plumbing = wordlist{
 	names: set(
 		// Panics and warnings.
-		`panic vpanic nmi_panic check_panic_on_warn dump_stack dump_stack_lvl __dump_stack show_stack show_regs`,
+		`panic vpanic nmi_panic check_panic_on_warn dump_stack dump_stack_lvl __dump_stack dump_backtrace show_stack show_regs`,
 		`show_trace_log_lvl __warn __warn_printk report_bug handle_bug fixup_bug skb_panic skb_over_panic`,
 		`skb_under_panic fortify_panic __fortify_panic __fortify_report __stack_chk_fail usercopy_abort usercopy_warn`,
 		`__check_object_size __check_heap_object check_heap_object report_usercopy __warn_flushing_systemwide_wq`,
