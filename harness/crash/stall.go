@@ -38,6 +38,7 @@ var dispatchers = wordlist{
 		`__do_fault do_page_fault __do_page_fault page_fault do_user_addr_fault exc_page_fault __fput task_work_run exit_to_usermode_loop exit_to_user_mode_loop prepare_exit_to_usermode`,
 	),
 	prefixes: []string{"el0_svc", "do_el0_svc"},
+	parts:    []string{"netif_receive_skb", "do_softirq", "run_timers", "hrtimer_run_", "call_timer_fn"},
 }
 
 // stallsIn finds where a CPU loops.
@@ -52,7 +53,7 @@ func stallsIn(rule blameRule, o *report) *Frame {
 			return f
 		}
 	}
-	return nil
+	return rule.first(interrupted(o.Frames))
 }
 
 // below is the last function that tells something before the first dispatcher,
