@@ -63,6 +63,7 @@ func (l *link) runCase(ctx context.Context, suite suites.Suite, c suites.Case, s
 	}
 	w.res.Duration = time.Since(w.res.Started)
 	w.res.Output = w.output.String()
+	pin(w.res.Records, w.name())
 	if w.res.Verdict != results.Pass && w.res.Verdict != results.Skip {
 		w.res.Console = w.excerpt()
 	}
@@ -150,7 +151,7 @@ func (w *witness) finished(e event.Event) aftermath {
 	fresh := e.Taint &^ w.taint
 	w.taint = e.Taint
 	w.res.Verdict, w.res.Reason = verdictOf(e, w.res.Records, fresh)
-	if len(w.res.Records) > 0 || fresh != 0 || w.res.Verdict == results.Error {
+	if crash.Worst(w.res.Records) != nil || fresh != 0 || w.res.Verdict == results.Error {
 		return damaged
 	}
 	return sound

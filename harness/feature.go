@@ -7,6 +7,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/kernel-playground/kplay/harness/crash"
 	"github.com/kernel-playground/kplay/suites"
 )
 
@@ -20,8 +21,27 @@ type Feature struct {
 	Config      []string
 	Symbols     []string
 	Sources     []string
+	Patches     []string
 	Delivered   string
 	Contact     string
+}
+
+// Traces is what shows f in a crash record.
+func (f Feature) Traces() crash.Feature {
+	return crash.Feature{Name: f.Name, Modules: f.Modules, Symbols: f.Symbols, Sources: f.Sources, Files: f.Patches}
+}
+
+// Traces are what shows the features this program knows in a crash record.
+func Traces() ([]crash.Feature, error) {
+	all, err := Features(suites.Features)
+	if err != nil {
+		return nil, err
+	}
+	var traces []crash.Feature
+	for _, f := range all {
+		traces = append(traces, f.Traces())
+	}
+	return traces, nil
 }
 
 // Features reads a features file.

@@ -21,6 +21,7 @@ var layers = map[string][]string{
 	"suites/all":                {"suites/...", "suites", "harness/event"},
 	"harness/event":             {},
 	"harness/crash":             {},
+	"harness/crash/symbol":      {"harness/crash"},
 	"harness/guest":             {"suites", "harness/event"},
 	"harness/vm":                {},
 	"harness/template":          {"harness/vm", "images/flock"},
@@ -39,7 +40,7 @@ var layers = map[string][]string{
 
 // standardOnly are the packages that use nothing but the standard library and
 // golang.org/x/sys.
-var standardOnly = []string{"suites", "suites/overlayfs", "suites/selftest", "harness/event", "harness/crash", "harness/guest"}
+var standardOnly = []string{"suites", "suites/overlayfs", "suites/selftest", "harness/event", "harness/crash", "harness/crash/symbol", "harness/guest"}
 
 // owners says which package alone may import a library.
 var owners = map[string]string{

@@ -69,3 +69,16 @@ func verdictOfDead(console []byte, kmsg []crash.Record, cause string) (results.V
 	}
 	return results.Error, reason, nil
 }
+
+// pin notes in records which case they came up in, and which features they point
+// to. They were read from what the kernel said during that case alone, so that
+// the first of them is what broke, and the others may follow from it.
+func pin(records []crash.Record, name string) {
+	features, err := Traces()
+	for i := range records {
+		records[i].Case = name
+		if err == nil {
+			records[i].Attribution = crash.Attribute(records[i], features, nil)
+		}
+	}
+}

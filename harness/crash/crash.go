@@ -1,77 +1,128 @@
-// Package crash finds panics, oopses, warnings and stalls in a kernel log and
-// says what each is about. It judges the console or the kmsg stream of one x86
-// guest, from 3.x kernels on; whether the text is the kernel's own is for the
-// caller to know, since a guest's user space can print anything to both.
+// Package crash reads kernel logs: it finds every panic, oops, warning and stall
+// in one, says what each is about and where it happened, tells whether two are
+// the same, and which carried feature one points to.
+//
+// All of it is pure functions over bytes. It goes in steps, each a file:
+// prefixes are taken off (Normalise), lines that begin a report are known by a
+// table (openings), the lines after one are gathered and read (report), a
+// function is blamed by rules that differ from class to class (blame), and the
+// Record is signed (sign). It reads x86 logs of Linux 3.x to 6.x; of other
+// machines it reads what is alike. Whether a text is the kernel's own is for the
+// caller to know, since user space can print anything to the same console.
 package crash
 
-import "strings"
-
-// A Class is a kind of kernel complaint.
-type Class string
-
-// The classes. Unless noted the kernel goes on, more or less well.
-const (
-	Panic          Class = "panic"     // the kernel stopped, and no earlier report says why
-	OOMPanic       Class = "oom-panic" // stopped for want of memory
-	Oops           Class = "oops"      // bad memory access, or a trap other than the next two
-	GPF            Class = "gpf"       // general protection fault
-	Bug            Class = "bug"       // BUG() or BUG_ON()
-	ListCorruption Class = "list-corruption"
-	BadPage        Class = "bad-page"
-	KASAN          Class = "kasan"
-	KFENCE         Class = "kfence"
-	KMSAN          Class = "kmsan"
-	KCSAN          Class = "kcsan"
-	UBSAN          Class = "ubsan"
-	Warning        Class = "warning" // WARN() or WARN_ON()
-	Lockdep        Class = "lockdep" // a locking rule was broken
-	AtomicSleep    Class = "atomic-sleep"
-	HungTask       Class = "hung-task"
-	SoftLockup     Class = "soft-lockup"
-	HardLockup     Class = "hard-lockup"
-	RCUStall       Class = "rcu-stall"
-	Leak           Class = "leak"
-	Complaint      Class = "complaint" // another line that begins with "BUG:" or the like
+import (
+	"encoding/json"
+	"strings"
 )
-
-// damaging holds the classes after which nothing the kernel does can be
-// trusted, although it may go on: memory was misused, or the task that found
-// out was killed with whatever locks it held.
-var damaging = map[Class]bool{
-	Panic: true, OOMPanic: true, Oops: true, GPF: true, Bug: true,
-	ListCorruption: true, BadPage: true, KASAN: true, KFENCE: true, KMSAN: true,
-}
 
 // A Record is one kernel complaint. A panic brought on by an oops or another
 // complaint is one record together with it, of the class of the complaint.
 type Record struct {
-	Class   Class   `json:"class"`
-	Title   string  `json:"title"`            // the kernel's words, one line: "kernel BUG at fs/overlayfs/copy_up.c:123!"
-	Func    string  `json:"func,omitempty"`   // where it happened, else the first frame that tells something
-	Module  string  `json:"module,omitempty"` // of Func; empty for the kernel proper
-	Frames  []Frame `json:"frames,omitempty"` // the first call trace, innermost first
-	Release string  `json:"release,omitempty"`
-	Tainted string  `json:"tainted,omitempty"` // taint letters, "GOE"; empty if not tainted or not said
-	Comm    string  `json:"comm,omitempty"`    // the current task's name
-	PID     int     `json:"pid,omitempty"`
-	Panic   string  `json:"panic,omitempty"` // why the kernel stopped, if it did: "Fatal exception"
-	Fatal   bool    `json:"fatal,omitempty"` // the machine stopped
-	Raw     string  `json:"raw,omitempty"`   // the lines it was read from, at most MaxRaw bytes
+	Class    Class    `json:"class"`
+	Severity Severity `json:"severity,omitempty"`
+	Title    string   `json:"title"`              // the kernel's words, one line: "kernel BUG at fs/overlayfs/copy_up.c:123!"
+	Func     string   `json:"function,omitempty"` // the one to blame: where it happened, or who called what only carries reports
+	Module   string   `json:"module,omitempty"`   // of Func; empty for the kernel proper
+	Where    string   `json:"where,omitempty"`    // "fs/overlayfs/copy_up.c:123", if the kernel said so
+	Frames   []Frame  `json:"frames"`             // the call trace that tells most, innermost first
+
+	Locks []Frame `json:"locks,omitempty"` // where the locks of a lockdep report were taken
+
+	Release  string   `json:"release,omitempty"`
+	Tainted  string   `json:"taint,omitempty"`        // taint letters in force before, "GOE"; empty if none or not said
+	Taints   string   `json:"taint_caused,omitempty"` // taint letters it sets itself
+	Modules  []string `json:"modules,omitempty"`      // linked in; no evidence of anything
+	Comm     string   `json:"comm,omitempty"`         // the current task's name; of a hung task, its own
+	PID      int      `json:"pid,omitempty"`
+	CPU      int      `json:"cpu"` // -1 if not said
+	Hardware string   `json:"hardware,omitempty"`
+	Count    int      `json:"oops_count,omitempty"` // N of "[#N]"
+	Stamp    string   `json:"uptime,omitempty"`     // seconds since boot, as printed
+
+	First     bool   `json:"first"`                      // the first record of its boot; later ones may follow from it
+	Corrupted bool   `json:"corrupted"`                  // something is missing or mixed in
+	Reason    string `json:"corrupted_reason,omitempty"` // what
+	Fatal     bool   `json:"panicked"`                   // the machine stopped
+	Panic     string `json:"panic,omitempty"`            // why, in the kernel's words: "Fatal exception"
+
+	Signature string `json:"signature,omitempty"` // equal for the same crash; see sign
+	Family    string `json:"family,omitempty"`    // equal for the same class of crash in the same function
+	ABRT      string `json:"abrt_uuid,omitempty"` // what ABRT would call uuid and duphash
+
+	// Of the run it was found in; the package leaves them empty.
+	Case        string        `json:"case,omitempty"`
+	Attribution []Attribution `json:"attribution,omitempty"`
+
+	Raw   string `json:"raw,omitempty"` // the lines it was read from, at most MaxRaw bytes
+	Start int64  `json:"start"`         // of these lines in the log, bytes
+	End   int64  `json:"end,omitempty"` // behind them; others may stand between
 }
 
-// A Frame is one line of a call trace.
-type Frame struct {
-	Func     string `json:"func"`
-	Off      uint64 `json:"off"`              // of the return address in Func, bytes
-	Size     uint64 `json:"size"`             // of Func, bytes
-	Module   string `json:"module,omitempty"` // empty for the kernel proper
-	Stack    string `json:"stack,omitempty"`  // "IRQ", "NMI" and so on; empty for the task's own
-	Reliable bool   `json:"reliable"`         // false if the unwinder put a "?" before it
+// UnmarshalJSON also reads what was stored when fields had other names.
+func (r *Record) UnmarshalJSON(data []byte) error {
+	type plain Record
+	v := struct {
+		*plain
+		Func    *string `json:"func"`
+		Tainted *string `json:"tainted"`
+		Fatal   *bool   `json:"fatal"`
+	}{plain: (*plain)(r)}
+	r.CPU = -1
+	if err := json.Unmarshal(data, &v); err != nil {
+		return err
+	}
+	if v.Func != nil {
+		r.Func = *v.Func
+	}
+	if v.Tainted != nil {
+		r.Tainted = *v.Tainted
+	}
+	if v.Fatal != nil {
+		r.Fatal = *v.Fatal
+	}
+	return nil
+}
+
+// UnmarshalJSON also reads what was stored when fields had other names.
+func (f *Frame) UnmarshalJSON(data []byte) error {
+	type plain Frame
+	v := struct {
+		*plain
+		Func *string `json:"func"`
+		Off  *uint64 `json:"off"`
+	}{plain: (*plain)(f)}
+	if err := json.Unmarshal(data, &v); err != nil {
+		return err
+	}
+	if v.Func != nil {
+		f.Func = *v.Func
+	}
+	if v.Off != nil {
+		f.Off = *v.Off
+	}
+	return nil
 }
 
 // Damaging reports whether a case during which r was written has crashed the
 // kernel. Other records only make it fail.
 func (r Record) Damaging() bool { return r.Fatal || damaging[r.Class] }
+
+// Complains reports whether r says that something is wrong with the kernel. An
+// OOM kill does not: the kernel did what it is for.
+func (r Record) Complains() bool { return r.Fatal || r.Class != OOMKill }
+
+func (r Record) severity() Severity {
+	switch {
+	case r.Fatal:
+		return SeverityFatal
+	case r.Damaging():
+		return SeverityDamaging
+	case !r.Complains():
+		return SeverityNotice
+	}
+	return SeverityContinues
+}
 
 // Summary is what happened and where, in one line:
 // "Kernel panic: sysrq triggered crash, in ovl_copy_up [overlay]".
@@ -87,18 +138,18 @@ func (r Record) Summary() string {
 			s += " [" + r.Module + "]"
 		}
 	}
-	if r.Fatal && r.Class != Panic && r.Class != OOMPanic {
+	if r.Fatal && !strings.HasPrefix(r.Title, panicLine) && r.Class != Reboot {
 		s += "; the kernel panicked"
 	}
 	return s
 }
 
 // Worst returns the gravest record: one the kernel died of, else the first
-// damaging one, else the first. It returns nil if there is none.
+// damaging one, else the first that complains. It returns nil if there is none.
 func Worst(records []Record) *Record {
 	var worst *Record
 	for i := range records {
-		if r := &records[i]; worst == nil || r.gravity() > worst.gravity() {
+		if r := &records[i]; r.Complains() && (worst == nil || r.gravity() > worst.gravity()) {
 			worst = r
 		}
 	}
@@ -108,8 +159,10 @@ func Worst(records []Record) *Record {
 func (r Record) gravity() int {
 	switch {
 	case r.Fatal:
-		return 2
+		return 3
 	case r.Damaging():
+		return 2
+	case r.Complains():
 		return 1
 	}
 	return 0

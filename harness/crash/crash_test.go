@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/golden"
@@ -38,7 +36,8 @@ func render(t *testing.T, records []Record) string {
 	for _, r := range records {
 		fmt.Fprintf(&b, "%s\ndamaging: %v\n", r.Summary(), r.Damaging())
 		frames := r.Frames
-		r.Frames, r.Raw = nil, ""
+		r.Frames, r.Raw, r.Modules = nil, "", nil
+		r.Start, r.End, r.Stamp, r.First = 0, 0, "", false
 		data, err := json.MarshalIndent(r, "", "  ")
 		assert.NilError(t, err)
 		fmt.Fprintf(&b, "%s\n", data)
@@ -56,26 +55,6 @@ func TestScanRealLogs(t *testing.T) {
 			records := Scan(read(t, name))
 			golden.Assert(t, render(t, records), filepath.Base(name)+".golden")
 		})
-	}
-}
-
-var stamp = regexp.MustCompile(`(?m)^\[ *([0-9]+\.[0-9]+)\] `)
-
-// The same report must be read from every form its lines come in.
-func TestScanIgnoresPrefixes(t *testing.T) {
-	forms := map[string]string{
-		"kmsg text": "",
-		"caller":    "[ $1][   T12] ",
-		"level":     "<4>[ $1] ",
-		"glued":     "/ # make[ $1] ",
-	}
-	for _, name := range logs(t) {
-		log := read(t, name)
-		want := render(t, Scan(log))
-		for form, prefix := range forms {
-			got := Scan(stamp.ReplaceAll(log, []byte(prefix)))
-			assert.Equal(t, render(t, got), want, "%s of %s", form, name)
-		}
 	}
 }
 
@@ -184,41 +163,45 @@ Call Trace:
 	assert.Equal(t, r.Tainted, "GW")
 	assert.Equal(t, r.Comm, "rm -rf")
 	assert.DeepEqual(t, r.Frames, []Frame{
+		{Func: "ovl_copy_up_one", Off: 0x12, Size: 0x340, Module: "overlayfs", Reliable: true},
 		{Func: "vfs_getattr", Off: 1, Size: 0x40},
 		{Func: "ovl_copy_up", Off: 0x99, Size: 0x100, Module: "overlayfs", Reliable: true},
 	})
 }
 
-func FuzzScan(f *testing.F) {
-	for _, name := range logs(f) {
-		f.Add(read(f, name))
-	}
-	f.Fuzz(func(t *testing.T, log []byte) {
-		records := Scan(log)
-		assert.Assert(t, len(records) <= MaxRecords)
-		for _, r := range records {
-			assert.Assert(t, r.Class != "" && r.Title != "")
-			assert.Assert(t, len(r.Raw) <= MaxRaw)
-			assert.Assert(t, utf8.ValidString(r.Title) && !strings.Contains(r.Summary(), "\n"))
+// What only looks like a report is none, in any form of log.
+func TestScanIsSilentOnSilentLogs(t *testing.T) {
+	names, err := filepath.Glob("testdata/silent/*.log")
+	assert.NilError(t, err)
+	assert.Assert(t, len(names) > 0)
+	for _, name := range names {
+		log := read(t, name)
+		assert.Equal(t, render(t, Scan(log)), "", name)
+		for form, write := range forms {
+			assert.Equal(t, render(t, Scan([]byte(reform(log, write)))), "", "%s of %s", form, name)
 		}
-	})
+	}
 }
 
-// BenchmarkScan is over text that begins a report in every line.
-func BenchmarkScan(b *testing.B) {
-	hostile := map[string]string{
-		"openings": "kernel BUG at x\n",
-		"brackets": strings.Repeat("[ 1.", 300) + "\n",
-		"dies":     strings.Repeat(": 0000 ", 150) + " [#\n",
-		"frames":   "Call Trace:\n f+0x1/0x2\n",
+// A machine that begins to boot again without having said goodbye has crashed.
+func TestScanFindsReboots(t *testing.T) {
+	work := strings.Repeat("[   12.000001] eth0: link up\n", 30)
+	boot := "[    0.000000] Linux version 6.1.0 (x) #1\n"
+	cases := []struct {
+		log  string
+		want int
+	}{
+		{boot + work + boot + work, 1},
+		{boot + work + "[   13.000000] reboot: Restarting system\n" + boot + work, 0},
+		{boot + work + "[   13.000000] Kernel panic - not syncing: x\n" + boot + work, 1},
+		{boot + strings.ReplaceAll(work, "12.0", " 0.0") + boot + work, 0}, // a second console
+		{reform([]byte(boot+work+boot), forms["syslog"]), 0},               // a file of many boots
 	}
-	for name, line := range hostile {
-		log := []byte(strings.Repeat(line, 1<<20/len(line)))
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(log)))
-			for b.Loop() {
-				Scan(log)
-			}
-		})
+	for i, c := range cases {
+		records := Scan([]byte(c.log))
+		assert.Equal(t, len(records), c.want, "case %d", i)
+		for _, r := range records {
+			assert.Equal(t, r.Fatal, true)
+		}
 	}
 }

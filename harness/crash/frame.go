@@ -1,91 +1,212 @@
 package crash
 
-import "strings"
-
-// plumbingNames are functions that say how a report came to be written, or how
-// a task came to wait, not what was wrong.
-var plumbingNames = set(
-	// Panics and warnings.
-	`panic vpanic nmi_panic dump_stack dump_stack_lvl show_stack show_regs show_trace_log_lvl __warn`,
-	`report_bug warn_slowpath_common warn_slowpath_fmt warn_slowpath_null handle_bug`,
-	// Traps and page faults.
-	`die __die __die_body die_addr oops_end do_trap do_error_trap do_invalid_op invalid_op page_fault`,
-	`page_fault_oops do_page_fault __do_page_fault no_context bad_area bad_area_nosemaphore`,
-	`__bad_area_nosemaphore kernelmode_fixup_or_oops do_user_addr_fault do_kern_addr_fault`,
-	`general_protection do_general_protection fixup_exception`,
-	// Sanitisers.
-	`print_report kasan_report __kasan_report print_address_description kasan_check_range`,
-	`check_memory_region __asan_load8 __asan_store8`,
-	// Lockdep.
-	`print_circular_bug check_noncircular check_prev_add validate_chain __lock_acquire lock_acquire`,
-	`lockdep_rcu_suspicious`,
-	// Checks.
-	`___might_sleep __might_sleep __might_resched might_resched __schedule_bug __list_add_valid`,
-	`__list_del_entry_valid __list_add_valid_or_report __list_del_entry_valid_or_report`,
-	// Sleeping.
-	`schedule __schedule schedule_timeout schedule_hrtimeout_range schedule_preempt_disabled`,
-	`preempt_schedule preempt_schedule_common context_switch io_schedule io_schedule_timeout bit_wait`,
-	`bit_wait_io __wait_on_bit __wait_on_bit_lock out_of_line_wait_on_bit wait_for_completion`,
-	`__wait_for_common wait_for_common do_wait_for_common down __down ___down_common __down_common`,
-	`msleep msleep_interruptible usleep_range usleep_range_state`,
-	`down_read down_write call_rwsem_down_read_failed call_rwsem_down_write_failed`,
-	// Idling and delays.
-	`native_safe_halt default_idle delay_tsc delay_loop __delay __const_udelay __udelay delay_halt`,
-	`delay_halt_tpause`,
-	// Where a stack begins.
-	`ret_from_fork ret_from_fork_asm kthread __x86_return_thunk ret_from_kernel_thread`,
+import (
+	"strconv"
+	"strings"
 )
 
-// set holds the words of the lines.
-func set(lines ...string) map[string]bool {
-	words := make(map[string]bool)
-	for _, line := range lines {
-		for _, word := range strings.Fields(line) {
-			words[word] = true
-		}
-	}
-	return words
+// A Frame is one line of a call trace.
+type Frame struct {
+	Func     string `json:"function"`         // as the kernel names it: "ovl_rename.cold", "vfs_read.isra.0"
+	Off      uint64 `json:"offset"`           // of the return address in Func, bytes
+	Size     uint64 `json:"size"`             // of Func, bytes
+	Module   string `json:"module,omitempty"` // empty for the kernel proper
+	Stack    string `json:"stack,omitempty"`  // "IRQ", "NMI" and so on; empty for the task's own
+	Reliable bool   `json:"reliable"`         // false if the unwinder put a "?" before it
+	Inline   bool   `json:"inline,omitempty"` // compiled into the next frame; only a symboliser tells
+	File     string `json:"file,omitempty"`   // "fs/namei.c:123", if a symboliser has been at work
 }
 
-// plumbingPrefixes begin the names of more such functions.
-var plumbingPrefixes = []string{
-	"asm_exc_", "exc_", "asm_sysvec_", "sysvec_", "__pfx_", "rcu_dump_",
-	"kasan_", "__kasan_", "ubsan_", "__ubsan_",
-	"mutex_lock", "__mutex_lock", "rwsem_down_", "schedule_timeout_",
-	"native_queued_spin_lock", "_raw_spin_lock", "_raw_read_lock", "_raw_write_lock",
+// Name is Func by the name in the source: the compiler puts parts and variants
+// of a function under names of their own, "f.cold", "f.isra.0".
+func (f Frame) Name() string { return plainName(f.Func) }
+
+func plainName(name string) string {
+	if i := strings.IndexByte(name, '.'); i > 0 {
+		return name[:i]
+	}
+	return name
 }
 
-// plumbing reports whether the function tells nothing about the cause. The
-// compiler's suffixes (".cold", ".isra.0") are not part of the name. It is for
-// the kernel proper: what a module does is always worth naming.
-func plumbing(name string) bool {
-	name, _, _ = strings.Cut(name, ".")
-	if plumbingNames[name] {
-		return true
+// symbol reads a code address as the kernel prints it, %pS: "ovl_rename+0x1c/0x900
+// [overlay]", with or without "FILE:LINE" and "[inline]" of a symboliser. The
+// module may carry taint letters or a build ID.
+func symbol(s string) (f Frame, rest string, ok bool) {
+	n := nameLen(s)
+	if n == 0 {
+		return f, s, false
 	}
-	for _, p := range plumbingPrefixes {
-		if strings.HasPrefix(name, p) {
-			return true
-		}
+	f.Func = s[:n]
+	s = s[n:]
+	if !strings.HasPrefix(s, "+0x") {
+		return f.symbolised(s)
 	}
-	return false
+	if f.Off, s, ok = hexNumber(s[len("+0x"):]); !ok {
+		return f, s, false
+	}
+	if f.Size, s, ok = hexNumber(strings.TrimPrefix(s, "/0x")); !ok {
+		f.Size, s = 0, strings.TrimPrefix(s, "/")
+	}
+	if module, rest, ok := moduleOf(s); ok {
+		f.Module, s = module, rest
+	}
+	return f.place(s), s, true
 }
 
-// meaningful returns the first frame to name in a summary: of the task's own
-// stack if it has one that tells something, else of any stack.
-func meaningful(frames []Frame) *Frame {
-	var other *Frame
-	for i := range frames {
-		f := &frames[i]
-		if !f.Reliable || f.Module == "" && plumbing(f.Func) {
-			continue
-		}
-		if f.Stack == "" {
-			return f
-		}
-		if other == nil {
-			other = f
+// symbolised reads the rest of " f fs/a.c:12 [inline]", a line without an offset.
+func (f Frame) symbolised(s string) (Frame, string, bool) {
+	f = f.place(s)
+	return f, s, f.File != "" && f.Inline
+}
+
+// place reads " fs/a.c:12" and " [inline]".
+func (f Frame) place(s string) Frame {
+	file := strings.TrimPrefix(s, " ")
+	if len(file) == len(s) || file == "" {
+		return f
+	}
+	tail := ""
+	if i := strings.IndexByte(file, ' '); i >= 0 {
+		file, tail = file[:i], file[i+1:]
+	}
+	path, line, ok := strings.Cut(file, ":")
+	if !ok || strings.IndexByte(path, '.') < 0 || !all(line[:span(line, digits)], digits) {
+		return f
+	}
+	f.File = strings.TrimPrefix(file, "./")
+	f.Inline = strings.HasPrefix(tail, "[inline]")
+	return f
+}
+
+// nameLen is the length of a function's name at the beginning of s.
+func nameLen(s string) int {
+	for i := range len(s) {
+		c := s[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
+		if !letter && (i == 0 || (c < '0' || c > '9') && c != '.' && c != '$') {
+			return i
 		}
 	}
-	return other
+	return len(s)
+}
+
+// hexNumber reads up to 16 digits.
+func hexNumber(s string) (uint64, string, bool) {
+	n := span(s, "0123456789abcdef")
+	if n == 0 || n > 16 {
+		return 0, s, false
+	}
+	v, err := strconv.ParseUint(s[:n], 16, 64)
+	return v, s[n:], err == nil
+}
+
+// moduleOf reads " [overlay]", " [overlay(OE)]" and " [overlay 0123abcd]".
+func moduleOf(s string) (module, rest string, ok bool) {
+	if !strings.HasPrefix(s, " [") {
+		return "", s, false
+	}
+	end := strings.IndexByte(s, ']')
+	if end < 0 {
+		return "", s, false
+	}
+	inner := s[2:end]
+	n := 0
+	for n < len(inner) && (isWord(inner[n]) || inner[n] == '-') {
+		n++
+	}
+	return inner[:n], s[end+1:], n > 0 && inner != "inline"
+}
+
+func isWord(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+// frameLine reads a line of a call trace. Before 4.9 every frame had its
+// address: " [<ffffffff81234567>] ".
+func frameLine(msg string) (Frame, bool) {
+	s := strings.TrimLeft(msg, " \t")
+	for strings.HasPrefix(s, "[<") {
+		end := strings.Index(s, ">]")
+		if end < 0 || end > 24 {
+			return Frame{}, false
+		}
+		inline := strings.Contains(s[:end], "inline")
+		s = strings.TrimLeft(s[end+2:], " ")
+		if inline { // "[<     inline     >] f fs/a.c:12", of older symbolisers
+			n := nameLen(s)
+			f := Frame{Func: s[:n], Reliable: true}.place(s[n:])
+			f.Inline = true
+			return f, n > 0
+		}
+	}
+	if strings.HasPrefix(s, "([<") { // s390
+		if end := strings.Index(s, ">]"); end > 0 {
+			s = strings.TrimLeft(s[end+2:], " ")
+		}
+	}
+	reliable := true
+	if after, ok := strings.CutPrefix(s, "? "); ok {
+		s, reliable = strings.TrimLeft(after, " "), false
+	}
+	f, rest, ok := symbol(s)
+	f.Reliable = reliable
+	return f, ok && endsFrame(rest)
+}
+
+// endsFrame tells a frame from a sentence that begins with an address.
+func endsFrame(rest string) bool {
+	rest = strings.TrimSpace(rest)
+	return rest == "" || len(rest) < 200 && (rest[0] == '(' || strings.IndexByte(rest, ':') > 0 || rest[0] == '[')
+}
+
+// locators begin the lines that say where the CPU was: x86 of all ages, arm64,
+// arm, riscv, powerpc.
+var locators = []string{"RIP: ", "RIP  ", "EIP: ", "EIP is at ", "IP: ", "pc : ", "PC is at ", "epc : ", "NIP "}
+
+// locator reads such a line. It is false for one of user space, which has no
+// symbol.
+func locator(msg string) (Frame, bool) {
+	s := ""
+	for _, l := range locators {
+		if strings.HasPrefix(msg, l) {
+			s = strings.TrimLeft(msg[len(l):], " ")
+			break
+		}
+	}
+	if s == "" {
+		return Frame{}, false
+	}
+	if n := span(s, "0123456789abcdef"); n == 4 && n < len(s) && s[n] == ':' {
+		s = s[n+1:]
+	}
+	for strings.HasPrefix(s, "[<") || strings.HasPrefix(s, "[c") {
+		end := strings.IndexByte(s, ']')
+		if end < 0 {
+			return Frame{}, false
+		}
+		s = strings.TrimLeft(s[end+1:], " ")
+	}
+	f, _, ok := symbol(strings.TrimLeft(s, " "))
+	f.Reliable = true
+	return f, ok && f.Func != ""
+}
+
+// symbolIn finds the first symbol with an offset in a sentence.
+func symbolIn(s string) (Frame, bool) {
+	for from := 0; ; {
+		i := strings.Index(s[from:], "+0x")
+		if i < 0 {
+			return Frame{}, false
+		}
+		from += i
+		start := from
+		for start > 0 && (isWord(s[start-1]) || s[start-1] == '.' || s[start-1] == '$') {
+			start--
+		}
+		if f, _, ok := symbol(s[start:]); ok {
+			f.Reliable = true
+			return f, true
+		}
+		from += len("+0x")
+	}
 }

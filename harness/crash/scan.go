@@ -2,145 +2,309 @@ package crash
 
 import (
 	"bytes"
+	"io"
 	"strings"
 )
 
-// Bounds on what Scan makes of a log, whatever the log says.
-const (
-	MaxRaw     = 64 << 10 // bytes of Record.Raw
-	MaxRecords = 128      // records; a graver one takes the place of the last
-	maxFrames  = 256
-	maxTitle   = 300
-)
-
-// Lines a report may have before its call trace. Lockdep shows the chains of
-// locks first; other reports without a trace by then have none.
-const (
-	patience        = 40
-	lockdepPatience = 600
-)
-
-// Scan finds the reports in a console log or in the texts of kmsg records, one
-// a line. The result is in the order of the log. Time is linear in its length.
+// Scan finds the reports in a log of any form Normalise knows, also in the texts
+// of kmsg records, one a line. The result is in the order of the log. Time is
+// linear in its length.
 func Scan(log []byte) []Record {
+	// A reader of bytes does not fail.
+	records, _ := ScanReader(bytes.NewReader(log))
+	return records
+}
+
+// pieceSize is how much of a stream is read at a time, bytes.
+const pieceSize = 128 << 10
+
+// maxWhole is how much is read of a log whose form must be seen as a whole,
+// bytes: pstore keeps some kilobytes, a uReport is a page.
+const maxWhole = 16 << 20
+
+// ScanReader is Scan over a stream. The memory it needs does not grow with the
+// log's length.
+func ScanReader(r io.Reader) ([]Record, error) {
 	var s scanner
-	for len(log) > 0 {
-		line, rest, _ := bytes.Cut(log, []byte("\n"))
-		s.line(string(line[:min(len(line), maxLine)]))
-		log = rest
+	n := normaliser{emit: s.line}
+	buf := make([]byte, pieceSize)
+	have, err := io.ReadFull(r, buf)
+	n.form = sniff(string(buf[:have]))
+	if n.form == formReport || n.form == formPstore {
+		rest, err := io.ReadAll(io.LimitReader(r, maxWhole))
+		if err != nil {
+			return nil, err
+		}
+		n.all(string(append(buf[:have], rest...)))
+		return s.records(), nil
 	}
-	s.close()
-	return s.records
+	var offset int64
+	for {
+		end := have
+		if err == nil {
+			end = lastLine(buf[:have])
+		}
+		n.lines(string(buf[:end]), offset)
+		offset += int64(end)
+		left := copy(buf, buf[end:have])
+		if err != nil {
+			break
+		}
+		var more int
+		more, err = io.ReadFull(r, buf[left:])
+		have = left + more
+	}
+	n.close()
+	if err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	return s.records(), nil
 }
 
-// A scanner holds the report being read and those before it.
+// lastLine is the length of the whole lines in the piece, or of all if it holds
+// no end of a line.
+func lastLine(piece []byte) int {
+	for i := len(piece); i > 0; i-- {
+		if piece[i-1] == '\n' {
+			return i
+		}
+	}
+	return len(piece)
+}
+
+// A scanner holds the reports being read and those before them.
 type scanner struct {
-	records []Record
-	open    *report
+	reports []*report // in the order of the log
+	extra   *report   // one more than MaxRecords
+	spare   *report   // one that was given up
+	open    []*report // those that lines can still belong to, the last begun last
+	firsts  []bool    // of each report, whether it is the first of its boot
+	boot    int       // reports in this boot so far
+	lines   int       // of the kernel in this boot
+	stamped int       // lines with a stamp
+	uptime  string    // the last stamp
+	orderly bool      // the machine said that it is about to stop
+	version string    // a line that was only a kernel release, as ABRT's begin with
 }
 
-func (s *scanner) line(line string) {
-	msg := message(line)
-	class := classify(msg)
+// maxOpen bounds the reports that are read at the same time: one a CPU or task,
+// told apart by their callers.
+const maxOpen = 16
+
+func (s *scanner) line(l *Line) {
+	if l.User {
+		return
+	}
+	s.lines++
+	if l.Stamp != "" {
+		s.stamped++
+		if l.Stamp[0] != '0' {
+			s.uptime = l.Stamp
+		}
+	}
+	msg := l.Text
+	if msg == "" {
+		return
+	}
+	if len(s.open) == 0 && !interesting[msg[0]] && strings.IndexByte(msg, '#') < 0 && !strings.Contains(msg, oomKiller) {
+		return
+	}
+	s.read(l, opens(msg))
+}
+
+// interesting has the bytes the lines begin with that a report begins with, or
+// that the scanner wants to know of.
+var interesting = func() (table [256]bool) {
+	for i := range byFirst {
+		table[i] = len(byFirst[i]) > 0
+	}
+	for _, p := range append(append([]string{cutHere}, leads...), farewells...) {
+		table[p[0]] = true
+	}
+	for c := '0'; c <= '9'; c++ {
+		table[c] = true
+	}
+	table['L'] = true
+	return table
+}()
+
+// read takes a line of the kernel.
+func (s *scanner) read(l *Line, opening *opening) {
+	msg := l.Text
+	own := s.openFor(l)
+	cut := strings.HasPrefix(msg, cutHere)
 	switch {
-	case strings.HasPrefix(msg, cutHere) && (s.open == nil || !s.open.foretold()):
-		s.begin("")
-	case class == Panic && s.panicked(msg):
+	case cut && (own == nil || !own.foretold()):
+		s.begin(nil, l)
+	case opening != nil && strings.HasPrefix(msg, panicLine) && s.panicked(l):
 		// The report it ends goes on.
-	case class != "" && (s.open == nil || !s.open.absorbs(class, msg)):
-		s.begin(class)
-	}
-	if s.open == nil {
+		s.orderly = true
+		return
+	case opening != nil && opening.proof && l.Stamp == "" && !l.Dated && s.stamped > 20:
+		return // user space's words between the kernel's, which have stamps
+	case opening != nil && (own == nil || !own.absorbs(opening, msg)):
+		s.begin(opening, l)
+	case own == nil:
+		s.aside(l)
 		return
 	}
-	if !s.open.add(line, msg, class) {
-		s.close()
-	}
-}
-
-func (s *scanner) begin(class Class) {
-	s.close()
-	s.open = &report{Record: Record{Class: class}}
-}
-
-func (s *scanner) close() {
-	if s.open == nil {
+	own = s.openFor(l)
+	if own == nil {
 		return
 	}
-	r, ok := s.open.finish()
-	s.open = nil
-	switch {
-	case !ok:
-	case len(s.records) < MaxRecords:
-		s.records = append(s.records, r)
-	case r.gravity() > s.records[MaxRecords-1].gravity():
-		s.records[MaxRecords-1] = r
+	if !own.add(l, opening) {
+		s.close(own)
+		s.aside(l)
 	}
 }
 
-// consequences says which panics follow from a report of which classes.
-// An empty list stands for any damaging one.
-var consequences = []struct {
-	reason string
-	of     []Class
-}{
-	{"Fatal exception", nil},
-	{"Fatal hardware error", nil},
-	{"Attempted to kill init!", nil},
-	{"Attempted to kill the idle task!", nil},
-	{"Aiee, killing interrupt handler!", nil},
-	{"softlockup: hung tasks", []Class{SoftLockup}},
-	{"hung_task: blocked tasks", []Class{HungTask}},
-	{"Hard LOCKUP", []Class{HardLockup}},
-	{"RCU Stall", []Class{RCUStall}},
-	{"kernel: panic_on_warn set", []Class{Warning}},
-	{"panic_on_warn set", []Class{Warning}},
-	{"KASAN: panic_on_warn set", []Class{KASAN}},
-	{"kasan.fault=panic set", []Class{KASAN}},
-	{"KFENCE: panic_on_warn set", []Class{KFENCE}},
-	{"KMSAN: panic_on_warn set", []Class{KMSAN}},
-	{"KCSAN: panic_on_warn set", []Class{KCSAN}},
-	{"UBSAN: panic_on_warn set", []Class{UBSAN}},
-	{"scheduling while atomic", []Class{AtomicSleep}},
-}
+// farewells are what a kernel says before it stops in good order, and kexec
+// before it starts another.
+var farewells = []string{"reboot: ", "Restarting system", "Power down", "System halted", "Rebooting in", "sysrq: ", "SysRq : ", "kexec_core: ", "Starting new kernel", "ACPI: PM: Preparing to enter"}
 
-// panicked finds the report that brought the panic on, opens it again and
-// marks it fatal; false if there is none.
-func (s *scanner) panicked(msg string) bool {
-	reason := strings.TrimPrefix(strings.TrimPrefix(msg, panicLine), ": ")
-	if s.open != nil && causes(&s.open.Record, reason) {
-		s.open.die(reason)
-		return true
-	}
-	s.close()
-	n := len(s.records)
-	if n == 0 || !causes(&s.records[n-1], reason) {
-		return false
-	}
-	s.open = reopen(s.records[n-1])
-	s.records = s.records[:n-1]
-	s.open.die(reason)
-	return true
-}
-
-func causes(r *Record, reason string) bool {
-	for _, c := range consequences {
-		if !strings.HasPrefix(reason, c.reason) {
-			continue
+// aside reads a line that belongs to no report.
+func (s *scanner) aside(l *Line) {
+	msg := l.Text
+	switch msg[0] {
+	case 'L':
+		if strings.HasPrefix(msg, "Linux version ") {
+			s.booted(l)
 		}
-		if c.of == nil {
-			return r.Damaging() && !r.Fatal && mayKill(r, reason)
+	case 'r', 'R', 'P', 'S', 's', 'k', 'A':
+		for _, p := range farewells {
+			s.orderly = s.orderly || strings.HasPrefix(msg, p)
 		}
-		for _, class := range c.of {
-			if r.Class == class {
-				return !r.Fatal
+	case '2', '3', '4', '5', '6', '7', '8', '9':
+		if s.lines == 1 && isRelease(msg) && strings.IndexByte(msg, ' ') < 0 {
+			s.version = strings.TrimSpace(msg)
+		}
+	}
+}
+
+// rebootLines is how many lines of the kernel make a boot that came to work.
+const rebootLines = 20
+
+// rebootAfter is the uptime from which on another boot is no repetition of the
+// first one's log, as a second console makes, in seconds.
+const rebootAfter = 5
+
+// booted notes that a boot begins. If the one before ended without a word, that
+// is a complaint of its own; system logs do not keep the last words.
+func (s *scanner) booted(l *Line) {
+	for len(s.open) > 0 {
+		s.close(s.open[0])
+	}
+	if s.stamped > rebootLines && !s.orderly && !l.Dated && strings.HasPrefix(l.Stamp, "0.0") && uptime(s.uptime) >= rebootAfter {
+		r := s.begin(&opening{class: Reboot}, l)
+		r.Class, r.Title, r.Fatal = Reboot, "the machine rebooted without a word", true
+		r.keep(l)
+		s.close(r)
+	}
+	s.boot, s.lines, s.stamped, s.orderly, s.uptime = 0, 1, 0, false, ""
+}
+
+// uptime is a stamp in whole seconds.
+func uptime(stamp string) int {
+	sec, _, _ := strings.Cut(stamp, ".")
+	return number(sec)
+}
+
+// openFor is the report a line belongs to. With callers printed that is the one
+// of the same caller, or one about other CPUs' doings that wants to hear of
+// them.
+func (s *scanner) openFor(l *Line) *report {
+	for i := len(s.open) - 1; i >= 0; i-- {
+		if r := s.open[i]; r.caller == l.Caller || r.caller == "" || l.Caller == "" {
+			return r
+		}
+	}
+	for i := len(s.open) - 1; i >= 0; i-- {
+		switch r := s.open[i]; r.Class {
+		case RCUStall, SoftLockup, HardLockup, Panic:
+			if r.caller[0] != l.Caller[0] || l.Caller[0] == 'C' {
+				return r
 			}
 		}
 	}
-	return false
+	return nil
 }
 
-// mayKill is false for an oops in another process when PID 1 is what died.
-func mayKill(r *Record, reason string) bool {
-	return !strings.HasPrefix(reason, "Attempted to kill init!") || r.PID <= 1
+// begin opens a report, and ends the one of the same caller.
+func (s *scanner) begin(opening *opening, l *Line) *report {
+	if r := s.sameCaller(l.Caller); r != nil {
+		if len(r.traces) == 0 && r.Title != "" {
+			r.mixed = true
+		}
+		s.close(r)
+	}
+	if len(s.open) >= maxOpen {
+		s.close(s.open[0])
+	}
+	r := s.spare
+	if s.spare = nil; r == nil {
+		r = new(report)
+	}
+	r.init(opening, l)
+	r.Release = s.version
+	s.version = ""
+	s.open = append(s.open, r)
+	if len(s.reports) < MaxRecords {
+		s.reports = append(s.reports, r)
+		s.firsts = append(s.firsts, s.boot == 0)
+	} else {
+		s.extra = r
+	}
+	if opening != nil && opening.class != OOMKill && !opening.proof {
+		s.boot++
+	}
+	return r
+}
+
+func (s *scanner) sameCaller(caller string) *report {
+	for _, r := range s.open {
+		if r.caller == caller || r.caller == "" || caller == "" {
+			return r
+		}
+	}
+	return nil
+}
+
+// close ends a report. It may be opened again by the panic it brings on.
+func (s *scanner) close(r *report) {
+	for i, o := range s.open {
+		if o == r {
+			s.open = append(s.open[:i], s.open[i+1:]...)
+			break
+		}
+	}
+	if r == s.extra {
+		if last := len(s.reports) - 1; r.gravity() > s.reports[last].gravity() {
+			s.reports[last] = r
+		} else {
+			s.spare = r
+		}
+		s.extra = nil
+	}
+}
+
+// records are the reports that turned out to be some.
+func (s *scanner) records() []Record {
+	for len(s.open) > 0 {
+		s.close(s.open[0])
+	}
+	var records []Record
+	first := true
+	for i, r := range s.reports {
+		if i < len(s.firsts) && s.firsts[i] {
+			first = true
+		}
+		record, ok := r.finish()
+		if !ok {
+			continue
+		}
+		record.First = first && record.Complains()
+		first = first && !record.First
+		records = append(records, record)
+	}
+	return records
 }

@@ -31,6 +31,7 @@ func Text(w io.Writer, run *results.Run, o Options) error {
 	p := printer{Options: o}
 	p.suites(run)
 	p.cases(run)
+	p.complaints(run)
 	p.failure(run)
 	p.summary(run)
 	return p.flush(w)
@@ -156,6 +157,17 @@ func (p *printer) details(c results.Result) {
 	}
 	if p.Reproduce != nil {
 		p.printf("    reproduce: %s\n", Escape(p.Reproduce(c)))
+	}
+}
+
+// complaints shows what the kernel complained of in more than one case.
+func (p *printer) complaints(run *results.Run) {
+	for _, c := range run.Complaints() {
+		if len(c.Cases) < 2 {
+			continue
+		}
+		line := fmt.Sprintf("the same in %d cases, first in %s: %s", len(c.Cases), c.Cases[0], c.Record.Summary())
+		p.printf("%s\n", p.cut(Escape(line), 0))
 	}
 }
 
