@@ -12,7 +12,7 @@ import (
 
 func TestUnpackDiskGivesWhatWasPacked(t *testing.T) {
 	image := make([]byte, 40*diskPage+100)
-	copy(image[:], "first")
+	copy(image, "first")
 	copy(image[17*diskPage-3:], "across pages")
 	copy(image[40*diskPage:], "last, not a whole page")
 	var packed bytes.Buffer

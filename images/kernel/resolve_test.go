@@ -44,6 +44,9 @@ func TestResolveModules(t *testing.T) {
 		assert.DeepEqual(t, names(load), c.load)
 		assert.DeepEqual(t, missing, c.missing)
 	}
+	load, _, err := b.ResolveModules([]string{"fuse"}, nil)
+	assert.NilError(t, err)
+	assert.DeepEqual(t, load[len(load)-1].Needs, []string{"crc32c_generic", "cu_se"})
 	assert.Assert(t, b.Builtin("virtio-ring") && b.Builtin("virtio_ring") && !b.Builtin("overlay"))
 }
 

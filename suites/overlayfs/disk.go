@@ -61,11 +61,6 @@ func withDisks(names, loads string, cases []suites.Case) []suites.Case {
 	return all
 }
 
-// diskNamed is the disk of that name.
-func diskNamed(name string) suites.Disk {
-	return disks[slices.IndexFunc(disks, func(d suites.Disk) bool { return d.Name == name })]
-}
-
 // fsOf is the type of a disk's file system: its name up to the first dash.
 func fsOf(name string) string {
 	fs, _, _ := strings.Cut(name, "-")

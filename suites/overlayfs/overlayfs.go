@@ -5,21 +5,27 @@
 // "overlayfs.rst" in a case's Doc is Documentation/filesystems/overlayfs.rst of
 // the kernel sources, and source files are named as they are in 6.1.
 //
+// # Disks
+//
+// Layers are on tmpfs, where a case needs nothing else: that is the fastest. Some
+// tables run once more with all layers on ext4, xfs or btrfs, and what only such
+// file systems have, or what only a block device shows, has cases of its own:
+// inode flags, quotas, room and inodes that run out, shared data, direct I/O,
+// layers that cannot be written to (squashfs, erofs), that lack something (xfs
+// without file types, ramfs without extended attributes), that are refused (vfat,
+// casefolded ext4), copied disks and changed UUIDs, what is on the disk after each
+// kind of sync and after a power cut, and reads and writes that fail.
+//
 // # What is not tested here
 //
-// The guest has no disk and no mkfs, so that all layers are on tmpfs. That leaves
-// out:
-//
-//   - what only ext4, xfs or btrfs have: casefolded lower directories, quotas and
-//     project quotas (EDQUOT), reflinks, inode flags in the lower layer (immutable,
-//     append), fs-verity, fscrypt, xfs without file types in its directories, and
-//     file systems without extended attributes, O_TMPFILE or file handles;
-//   - what needs a block device that can fail or be counted: EIO while copying up,
-//     write-back errors on a volatile mount, what fsync(2) and syncfs(2) bring to
-//     the disk, a crash in the middle of a copy-up, freezing the upper layer's file
-//     system, loop devices and swap files on the overlay;
-//   - remote and automounted file systems as layers, and export by an NFS server;
-//   - erofs images, and verity=, which needs fs-verity.
+//   - what needs other file systems than these: remote and automounted ones as
+//     layers, export by an NFS server, file systems without O_TMPFILE;
+//   - fs-verity and verity=, fscrypt;
+//   - casefolded layers all alike, which are mounted since 6.17;
+//   - a power cut in the middle of a copy-up: cuts are made between system calls,
+//     when the disk is quiet;
+//   - errors of a journal, which end in a file system that is read-only or shut
+//     down, and of memory.
 //
 // Mounts in a user namespace and layers with mapped IDs are tested on tmpfs as
 // well, which takes maps since 6.3 and user attributes since 6.6. So on kernels

@@ -32,7 +32,7 @@ type ending struct {
 
 // endings is in the order of the run: what looks for leftovers of another case
 // comes after it.
-var endings = slices.Concat(plain, parts, deaths, hogs, leftovers, forgeries, clocks, kernelDeaths, traps, hangs)
+var endings = slices.Concat(plain, wants, parts, deaths, hogs, leftovers, forgeries, clocks, kernelDeaths, traps, hangs)
 
 // Suite returns the cases.
 func Suite() suites.Suite {
@@ -40,6 +40,7 @@ func Suite() suites.Suite {
 		Name:     suiteName,
 		Doc:      "Does the harness find the right verdict, whatever a case does to it?",
 		OnDemand: true,
+		Disks:    disks,
 	}
 	for _, e := range endings {
 		s.Cases = append(s.Cases, e.Case)
