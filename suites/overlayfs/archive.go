@@ -95,7 +95,7 @@ func unpack(r io.Reader, root string) error {
 	var late []func() error
 	for {
 		h, err := in.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

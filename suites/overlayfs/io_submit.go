@@ -10,15 +10,13 @@ import (
 
 // aioBlock is a struct iocb (linux/aio_abi.h).
 type aioBlock struct {
-	data            uint64
-	key, flags      uint32
-	opcode          uint16
-	priority        int16
-	fd              uint32
-	buf, bytes      uint64
-	offset          int64
-	reserved        uint64
-	moreFlags, resF uint32
+	_          [2]uint64 // aio_data, aio_key and aio_rw_flags
+	opcode     uint16
+	_          int16 // aio_reqprio
+	fd         uint32
+	buf, bytes uint64
+	offset     int64
+	_          [2]uint64
 }
 
 // The operations of a struct iocb.
@@ -33,7 +31,7 @@ func submitAIO(fd int) (saw string, err error) {
 	if _, _, e := unix.Syscall(unix.SYS_IO_SETUP, 4, uintptr(unsafe.Pointer(&context)), 0); e != 0 {
 		return "", e
 	}
-	defer unix.Syscall(unix.SYS_IO_DESTROY, context, 0, 0)
+	defer func() { _, _, _ = unix.Syscall(unix.SYS_IO_DESTROY, context, 0, 0) }()
 	buf := make([]byte, 8)
 	for _, op := range []struct {
 		opcode uint16

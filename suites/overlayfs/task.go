@@ -52,8 +52,8 @@ func (k task) become() error {
 	var e unix.Errno
 	switch {
 	case k.fsuid:
-		_, _, e = unix.RawSyscall(unix.SYS_SETFSUID, uid, 0, 0)
-		e = 0 // it returns the user that was
+		// It returns the user that was, never an error.
+		_, _, _ = unix.RawSyscall(unix.SYS_SETFSUID, uid, 0, 0)
 	case k.real:
 		_, _, e = unix.RawSyscall(unix.SYS_SETRESUID, uid, stay, stay)
 	default:
