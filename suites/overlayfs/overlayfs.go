@@ -28,6 +28,11 @@
 // GiB, directories of 100,000 names and a merge of 500 layers name by name, which
 // take too long; fuzzing of attributes and handles, which is not a case.
 //
+// Left to long runs is what is rarer in use: data-only layers, volatile mounts,
+// the mount API by file descriptors, overlays on overlays and full file systems;
+// besides those, further layouts of the tables with most cases, and further seeds
+// of the fuzzes.
+//
 // Of the release candidates of 3.18 and the patches before, nothing that only
 // they promise is tested: cases for what later kernels added are skipped there.
 package overlayfs
@@ -64,8 +69,8 @@ func Suite() suites.Suite {
 			in("lower-ro", preserveCases),
 			inLong("rotated", metacopyCases),
 			metacopyTableCases(),
-			dataOnlyCases,
-			volatileCases,
+			leisurely(dataOnlyCases),
+			leisurely(volatileCases),
 			renameCases(),
 			in("otherfs rotated", exchangeCases()),
 			noreplaceCases(),
@@ -81,15 +86,15 @@ func Suite() suites.Suite {
 			xattrCases,
 			credentialCases,
 			aclCases,
-			nestCases,
+			leisurely(nestCases),
 			containerCases,
 			readonlyCases,
 			coherenceCases,
 			eventCases,
-			exhaustCases,
+			leisurely(exhaustCases),
 			raceCases(),
 			handleCases(),
-			contextCases,
+			leisurely(contextCases),
 			fuzzCases(),
 		),
 	}
