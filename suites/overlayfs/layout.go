@@ -55,6 +55,21 @@ func in(names string, cases []suites.Case) []suites.Case {
 	return all
 }
 
+// inLong is in, but leaves the further layouts to runs that ask for long cases:
+// for tables with many cases, of which most are seen to fail without them.
+func inLong(names string, cases []suites.Case) []suites.Case {
+	return slices.Concat(cases, leisurely(in(names, cases)[len(cases):]))
+}
+
+// leisurely gives the cases as long ones.
+func leisurely(cases []suites.Case) []suites.Case {
+	cases = slices.Clone(cases)
+	for i := range cases {
+		cases[i].Long = true
+	}
+	return cases
+}
+
 // layoutOf is the layout a case of that name runs in; none is the zero value.
 func layoutOf(caseName string) layout {
 	_, name, _ := strings.Cut(caseName, "@")

@@ -40,6 +40,11 @@
 // tmpfs lacks; and credentials of another task than the mounter's
 // (override_creds, 6.15).
 //
+// Left to long runs is what is rarer in use: data-only layers, volatile mounts,
+// the mount API by file descriptors, overlays on overlays and full file systems;
+// besides those, further layouts of the tables with most cases, and further seeds
+// of the fuzzes.
+//
 // Of the release candidates of 3.18 and the patches before, nothing that only
 // they promise is tested: cases for what later kernels added are skipped there.
 package overlayfs
@@ -72,13 +77,13 @@ func Suite() suites.Suite {
 			opaqueCases,
 			openingCases(),
 			openPathCases,
-			in("rotated", callCases()),
-			in("nested", keepsakeCases()),
+			inLong("rotated", callCases()),
+			inLong("nested", keepsakeCases()),
 			in("lower-ro", preserveCases),
-			in("rotated", metacopyCases),
+			inLong("rotated", metacopyCases),
 			metacopyTableCases(),
-			dataOnlyCases,
-			volatileCases,
+			leisurely(dataOnlyCases),
+			leisurely(volatileCases),
 			renameCases(),
 			in("otherfs rotated", exchangeCases()),
 			noreplaceCases(),
@@ -104,7 +109,7 @@ func Suite() suites.Suite {
 			idmapDeedCases(),
 			idmapCases,
 			aclCases,
-			nestCases,
+			leisurely(nestCases),
 			containerCases,
 			corruptionCases(),
 			indexEntryCases(),
@@ -113,10 +118,10 @@ func Suite() suites.Suite {
 			eventCases,
 			notifyCases(),
 			exerciseCases(),
-			exhaustCases,
+			leisurely(exhaustCases),
 			raceCases(),
 			handleCases(),
-			contextCases,
+			leisurely(contextCases),
 			flagCases,
 			syncCases,
 			errorCases,
