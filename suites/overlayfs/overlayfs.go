@@ -88,7 +88,6 @@ func Suite() suites.Suite {
 			credentialCases,
 			rightCases(),
 			mounterCases(),
-			execCases,
 			usernsDeedCases(),
 			usernsAttrCases,
 			trespassCases(),
