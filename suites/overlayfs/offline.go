@@ -164,7 +164,7 @@ func indexEntryCases() (cases []suites.Case) {
 					o.do("unmount", unix.Unmount(o.merged, 0))
 					o.mounted = false
 				} else {
-					o.survives("mount with index=on", err)
+					o.refused("mount with index=on", err, unix.ENODATA, unix.ESTALE, unix.ENOENT, unix.EIO, unix.EINVAL, unix.EISDIR, unix.ENOTDIR)
 				}
 				o.options = []string{"index=off"}
 				o.do("mount with index=off", o.mount())
