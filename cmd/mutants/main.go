@@ -8,7 +8,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -25,8 +24,9 @@ import (
 var (
 	sample  = flag.Int("sample", 0, "plant only `N` mutants, picked by the seed; 0 means all")
 	seed    = flag.Uint64("seed", 1, "what to pick by")
-	only    = flag.String("only", "*", "plant only mutants that match this `glob`, as file/name")
+	only    = flag.String("only", "*", "plant only mutants that match one of these `globs`, as file/name, with commas between them")
 	trusted = flag.Bool("trust", false, "do not run the suite on the module as it is first")
+	kept    = flag.String("results", "", "add what becomes of each to this `file`, and go on after what is in it; delete it when the suite has changed")
 )
 
 func main() {
@@ -60,40 +60,20 @@ func run(ctx context.Context) error {
 	if err := src.fits(all); err != nil {
 		return err
 	}
+	s, err := openStudy(*kept)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	todo := s.todo(all)
+	if err := src.buildAll(ctx, todo); err != nil {
+		return err
+	}
 	l, err := newLab(ctx, src, filepath.Join(cache, "kplay"))
 	if err != nil {
 		return err
 	}
-	defer l.close()
-	if !*trusted {
-		if err := l.control(ctx); err != nil {
-			return err
-		}
-	}
-	return measure(ctx, l, all)
-}
-
-// control runs the suite on the module without a mutant: it has to pass.
-func (l *lab) control(ctx context.Context) error {
-	end, err := l.trial(ctx, mutant{})
-	if err == nil && end.killer != "" {
-		err = errors.New("the module as it is fails " + end.killer + ": " + end.reason)
-	}
+	err = s.measure(ctx, l, todo)
+	s.tally(all).print(os.Stdout)
 	return err
-}
-
-// measure plants the mutants and prints what became of each, and the sums.
-func measure(ctx context.Context, l *lab, all []mutant) error {
-	var t tally
-	for _, m := range all {
-		end, err := l.trial(ctx, m)
-		if err != nil {
-			t.print(os.Stdout)
-			return fmt.Errorf("%s: %w", m, err)
-		}
-		fmt.Println(end.line(m))
-		t.add(m, end)
-	}
-	t.print(os.Stdout)
-	return nil
 }

@@ -20,6 +20,7 @@ type source struct {
 	kernel  string // as kplay takes it: apt:PACKAGE=VERSION
 	dir     string // fs/overlayfs as it is in the package
 	headers string // the directory to give make -C
+	built   string // where modules are kept
 }
 
 var (
@@ -50,6 +51,7 @@ func fetch(ctx context.Context, cache string) (*source, error) {
 		kernel:  "apt:" + strings.Replace(headers, "headers", "image", 1) + "=" + version[1],
 		dir:     filepath.Join(dir, "fs", "overlayfs"),
 		headers: filepath.Join(dir, "usr", "src", headers),
+		built:   filepath.Join(dir, "built"),
 	}
 	if _, err := os.Stat(filepath.Join(s.dir, "Makefile")); err == nil {
 		return s, nil
