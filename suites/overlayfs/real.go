@@ -75,7 +75,9 @@ func (o *overlay) checkReal(tr tree, raw []tree, wrong complaint) {
 		}
 	}
 	sameFS, indexes := o.sameFS(), o.indexes()
-	mapped := lacks(o.t, "index") || !sameFS && slices.Contains(o.options, "xino=on")
+	// With nfs_export a directory has a lower one's number only if the index says
+	// that it was copied up from that (fs/overlayfs/inode.c, ovl_getattr).
+	mapped := lacks(o.t, "index") || !sameFS && slices.Contains(o.options, "xino=on") || slices.Contains(o.options, "nfs_export=on")
 	for path, f := range tr {
 		real, isUpper, ok := o.real(path, raw)
 		if !ok {
