@@ -33,6 +33,9 @@ func (o *overlay) checkTree(v view, tr tree, wrong complaint) {
 	}
 	checkOne(tr, raw, wrong)
 	o.checkReal(tr, raw, wrong)
+	if v == warm {
+		o.checkReads(tr, raw, wrong)
+	}
 	if v != dropped {
 		o.checkForce(tr, wrong)
 	}

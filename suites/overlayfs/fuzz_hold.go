@@ -81,7 +81,7 @@ func (p *stage) release() {
 // heldDifferences says in what the descriptors held of both differ.
 func (f fuzz) heldDifferences(over, model *stage) (lines []string) {
 	for i, h := range over.held {
-		got, want := h.look(f.links), model.held[i].look(f.links)
+		got, want := h.look(f.counted()), model.held[i].look(f.counted())
 		if got != want {
 			lines = append(lines, fmt.Sprintf("what was opened as %s is %s, and %s on the plain tree", h.path, got, want))
 		}
@@ -91,7 +91,7 @@ func (f fuzz) heldDifferences(over, model *stage) (lines []string) {
 
 // look is what a descriptor shows, as text: the names of a directory from its
 // start, or the content of a file, where the descriptor reads it.
-func (h held) look(links bool) string {
+func (h held) look(counted bool) string {
 	var st unix.Stat_t
 	if err := unix.Fstat(h.fd, &st); err != nil {
 		return "fstat: " + err.Error()
@@ -100,7 +100,7 @@ func (h held) look(links bool) string {
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return text + " with " + h.names()
 	}
-	if links {
+	if counted {
 		text += fmt.Sprintf(" with %d links", st.Nlink)
 	}
 	at, err := unix.Seek(h.fd, 0, unix.SEEK_CUR)

@@ -88,6 +88,10 @@ func layers(t *suites.T, parts ...part) *overlay {
 		o.lowerFS = o.ownFS("lowerfs")
 	}
 	o.upper, o.work, o.merged = o.layer("upper", nil), o.layer("work", nil), o.layer("merged", nil)
+	if hasACL(t) {
+		// What is prepared in the work directory must not inherit from it.
+		o.do("set a default list", unix.Setxattr(o.work, defaultACL, []byte(acl(0o700, nobody, 1)), 0))
+	}
 	for _, p := range parts {
 		p(o)
 	}
