@@ -39,9 +39,14 @@ func newLab(ctx context.Context, src *source, cache string) (*lab, error) {
 }
 
 // trial runs the suite on the module with m in it until a case fails.
-func (l *lab) trial(ctx context.Context, m mutant) (end ending, err error) {
+func (l *lab) trial(ctx context.Context, m mutant) (ending, error) {
+	return l.try(ctx, m, l.killers.order(m, l.suite.Cases))
+}
+
+// try is trial with some of the cases.
+func (l *lab) try(ctx context.Context, m mutant, cases []suites.Case) (end ending, err error) {
 	suite := l.suite
-	suite.Cases = l.killers.order(m, suite.Cases)
+	suite.Cases = cases
 	begin := time.Now()
 	s, err := harness.Open(ctx, harness.Plan{
 		Build: l.build, Suites: []suites.Suite{suite}, Cache: l.cache,
