@@ -96,10 +96,7 @@ func (f found) isDir() bool { return f.Mode&unix.S_IFMT == unix.S_IFDIR }
 // checkLists wants each directory to list again what it has, with the numbers
 // stat(2) gives, from its start and from the middle, and to tell where it is.
 func (o *overlay) checkLists(tr tree, wrong complaint) {
-	// A new link to a copied-up file is not noted in the list of such entries that
-	// the kernel keeps of an upper directory (fs/overlayfs/dir.c, ovl_instantiate):
-	// it is listed with its number in the upper layer until the list is made anew.
-	numbered := o.keepsNumbers() && !o.linked
+	numbered := o.keepsNumbers()
 	for path, f := range tr {
 		if o.keepsNumbers() && f.Dev != tr["."].Dev {
 			wrong(path, "its device is %#x, and %#x that of the mount", f.Dev, tr["."].Dev)
@@ -121,11 +118,22 @@ func (o *overlay) checkLists(tr tree, wrong complaint) {
 				// Its number is that of another layer's directory than stat(2) gives.
 			case !known:
 				wrong(path, "%s is listed that was not before", e.name)
-			case numbered && e.ino != is.Ino:
+			case numbered && !o.linked[e.name] && e.ino != is.Ino:
 				wrong(path, "%s is listed with inode %d, stat says %d", e.name, e.ino, is.Ino)
 			}
 		}
 	}
+}
+
+// noteLink notes that a name is that of a new link. One to a copied-up file is not
+// noted in the list of such entries that the kernel keeps of an upper directory
+// (fs/overlayfs/dir.c, ovl_instantiate): it is listed with its number in the upper
+// layer until the list is made anew.
+func (o *overlay) noteLink(name string) {
+	if o.linked == nil {
+		o.linked = make(map[string]bool)
+	}
+	o.linked[filepath.Base(name)] = true
 }
 
 // listBuffer holds all entries of the directories of most cases.

@@ -79,7 +79,7 @@ var credentialCases = []suites.Case{
 	},
 	{
 		Name: "drop-set-id-by-each-call",
-		Doc:  "Every way to change the content of a set-ID file without privilege clears set-user-ID and set-group-ID (inode(7)).",
+		Doc:  "Every way to change the content of a set-ID file without privilege clears set-user-ID, set-group-ID and capabilities (inode(7), capabilities(7)).",
 		Run:  dropSetID,
 	},
 	{
@@ -232,6 +232,11 @@ var contentChanges = []struct {
 	{"writev", withFd(unix.O_WRONLY, func(fd int) error { _, err := unix.Writev(fd, [][]byte{[]byte("L")}); return err })},
 	{"append", withFd(unix.O_WRONLY|unix.O_APPEND, func(fd int) error { return writeAll(fd, "+") })},
 	{"splice", withFd(unix.O_WRONLY, spliceInto)},
+	{"pwritev2", withFd(unix.O_WRONLY, func(fd int) error {
+		_, err := unix.Pwritev2(fd, [][]byte{[]byte("V")}, 1, unix.RWF_DSYNC)
+		return err
+	})},
+	{"aio", withFd(unix.O_WRONLY, func(fd int) error { _, err := aio(fd, aioWrite, []byte("async"), 3); return err })},
 	{"truncate", func(p string) error { return unix.Truncate(p, 2) }},
 	{"ftruncate", withFd(unix.O_WRONLY, func(fd int) error { return unix.Ftruncate(fd, 2) })},
 	{"open with O_TRUNC", opened(unix.O_WRONLY | unix.O_TRUNC)},
@@ -246,11 +251,12 @@ var contentChanges = []struct {
 	})},
 }
 
-// dropSetID wants the overlay to clear what the file system below does.
+// dropSetID wants the overlay to change, and clear, what the file system below
+// does.
 func dropSetID(t *suites.T) {
 	var nodes []node
 	for i := range contentChanges {
-		nodes = append(nodes, file(fmt.Sprint("f", i), "lower").perm(0o6777))
+		nodes = append(nodes, file(fmt.Sprint("f", i), "lower").perm(0o6777).xattr(capability, netRaw()))
 	}
 	o := newOverlay(t, lower(nodes...))
 	plain := o.layer("plain", nodes)
@@ -259,10 +265,13 @@ func dropSetID(t *suites.T) {
 		for _, path := range []string{plain + "/" + name, o.at(name)} {
 			o.do(c.name+" as another user", as(nobody, nobody, func() error { return c.do(path) }))
 		}
-		var st unix.Stat_t
-		o.do("stat", unix.Stat(plain+"/"+name, &st))
-		if got := o.stat(name).Mode; got != st.Mode {
-			t.Errorf("after %s the mode is %#o, on the file system below %#o", c.name, got, st.Mode)
+		want, err := readFound(plain + "/" + name)
+		o.do("read the plain file", err)
+		got, err := readFound(o.at(name))
+		o.do("read the overlay's file", err)
+		if got.Mode != want.Mode || got.text != want.text || got.Size != want.Size || got.xattrs[capability] != want.xattrs[capability] {
+			t.Errorf("after %s the mode is %#o, the content %s of %d bytes, with %q; on the file system below %#o, %s of %d, with %q", c.name,
+				got.Mode, show(got.text), got.Size, got.xattrs[capability], want.Mode, show(want.text), want.Size, want.xattrs[capability])
 		}
 	}
 }

@@ -177,7 +177,8 @@ func (f fuzz) replay(t *suites.T, acts []act, look int) (wrong []string, at int)
 	}()
 	for i, a := range acts {
 		if wrong = f.step(o, over, model, a); len(wrong) == 0 && (i+1)%look == 0 {
-			wrong = append(f.differences(o, model.root, warm, false), f.heldDifferences(over, model)...)
+			_, wrong = f.differences(o, model.root, warm, false)
+			wrong = append(wrong, f.heldDifferences(o, over, model)...)
 		}
 		if len(wrong) > 0 {
 			return append([]string{"after " + a.String()}, wrong...), i + 1
@@ -207,20 +208,28 @@ func (f fuzz) counted() bool { return f.links && !f.exports() }
 // lookCold is differences in every view, with all that must hold besides.
 func (f fuzz) lookCold(o *overlay, model string) (wrong []string) {
 	var hs handles
-	var of tree
+	var first tree
 	say := func(path, format string, args ...any) {
-		wrong = append(wrong, "by handles: "+path+": "+fmt.Sprintf(format, args...))
+		wrong = append(wrong, path+": "+fmt.Sprintf(format, args...))
 	}
 	o.everyView(func(v view) {
 		if len(wrong) > 0 {
 			return
 		}
-		hs.follow(o, of, say)
-		wrong = append(wrong, f.differences(o, model, v, true)...)
-		if v == warm && f.exports() {
+		hs.follow(o, first, say)
+		got, lines := f.differences(o, model, v, true)
+		if wrong = append(wrong, lines...); v != warm {
+			for path, is := range got {
+				if o.keepsNumbers() && is.Ino != first[path].Ino {
+					say(path, "%s: it is inode %d, and was %d", v, is.Ino, first[path].Ino)
+				}
+			}
+			return
+		}
+		first = got
+		if f.exports() {
 			var err error
-			of, hs, err = o.takeHandles()
-			if err != nil {
+			if first, hs, err = o.takeHandles(); err != nil {
 				say(".", "%v", err)
 			}
 		}
@@ -247,7 +256,9 @@ func (f fuzz) step(o *overlay, over, model *stage, a act) []string {
 	if want := a.do(model); !sameError(got, want) {
 		return []string{fmt.Sprintf("the outcome is %v, and %v on the plain tree", outcome(got), outcome(want))}
 	}
-	o.linked = o.linked || a.kind == "link" && got == nil
+	if a.kind == "link" && got == nil {
+		o.noteLink(a.to)
+	}
 	return nil
 }
 
@@ -257,15 +268,15 @@ func sameError(a, b error) bool {
 }
 
 // differences compares what both show, and if asked to looks at all that must
-// hold besides.
-func (f fuzz) differences(o *overlay, model string, v view, all bool) (lines []string) {
+// hold besides. It gives what the overlay shows.
+func (f fuzz) differences(o *overlay, model string, v view, all bool) (got tree, lines []string) {
 	got, err := readTree(o.merged)
 	if err != nil {
-		return []string{fmt.Sprintf("%s: %v", v, err)}
+		return nil, []string{fmt.Sprintf("%s: %v", v, err)}
 	}
 	want, err := readTree(model)
 	if err != nil {
-		return []string{"the plain tree: " + err.Error()}
+		return nil, []string{"the plain tree: " + err.Error()}
 	}
 	say := func(path, format string, args ...any) {
 		lines = append(lines, fmt.Sprintf("%s: %s: %s", v, path, fmt.Sprintf(format, args...)))
@@ -292,7 +303,7 @@ func (f fuzz) differences(o *overlay, model string, v view, all bool) (lines []s
 	} else {
 		o.checkLists(got, say)
 	}
-	return lines
+	return got, lines
 }
 
 // compareTrees says where an overlay's tree is not as the plain one.

@@ -63,6 +63,15 @@ var actKinds = map[string]actKind{
 	"overwrite": {weight: 3, do: func(p, _ string, n int) error {
 		return onFile(p, unix.O_WRONLY, func(fd int) error { _, err := unix.Pwrite(fd, []byte(fmt.Sprint("w", n)), int64(n)); return err })
 	}},
+	"aio": {weight: 2, do: func(p, _ string, n int) error {
+		return onFile(p, unix.O_RDWR, func(fd int) error { return aioBoth(fd, n) })
+	}},
+	"pwritev2": {weight: 2, do: func(p, _ string, n int) error {
+		return onFile(p, unix.O_WRONLY, func(fd int) error {
+			_, err := unix.Pwritev2(fd, [][]byte{[]byte("v2"), []byte(fmt.Sprint(n))}, int64(n), writeFlags[n%len(writeFlags)])
+			return err
+		})
+	}},
 	"append": {weight: 3, do: func(p, _ string, n int) error {
 		if n%2 == 0 {
 			return onFile(p, unix.O_WRONLY|unix.O_APPEND, func(fd int) error { return writeAll(fd, fmt.Sprint("+", n)) })
@@ -120,6 +129,23 @@ var actKinds = map[string]actKind{
 	"held-write": {weight: 6, held: (*stage).write},
 	"cycle":      {weight: 2, mounts: true},
 	"rotate":     {weight: 2, mounts: true},
+}
+
+// writeFlags are those of pwritev2(2), but for RWF_APPEND, which overlayfs drops
+// in 6.1 (fs/overlayfs/file.c, ovl_iocb_to_rwf).
+var writeFlags = []int{0, unix.RWF_DSYNC, unix.RWF_SYNC}
+
+// aioBoth writes, and reads what it wrote, as io_submit(2) does.
+func aioBoth(fd, n int) error {
+	text := []byte(fmt.Sprint("aio ", n))
+	if _, err := aio(fd, aioWrite, text, int64(n)); err != nil {
+		return err
+	}
+	again := make([]byte, len(text))
+	if got, err := aio(fd, aioRead, again, int64(n)); err != nil || got != len(text) || string(again) != string(text) {
+		return errors.Join(err, unix.EIO)
+	}
+	return nil
 }
 
 // xattrSpaces are where extended attributes are set: one is seen by root alone.

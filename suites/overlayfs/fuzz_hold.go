@@ -19,6 +19,7 @@ type stage struct {
 type held struct {
 	path string // it had when it was opened
 	fd   int
+	ino  uint64 // it had when it was opened
 }
 
 // holdMax is how many files are held at once.
@@ -42,7 +43,11 @@ func (p *stage) hold(path string, n int) error {
 	if err != nil {
 		return err
 	}
-	p.held = append(p.held, held{path, fd})
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	p.held = append(p.held, held{path, fd, st.Ino})
 	if len(p.held) > holdMax {
 		err = unix.Close(p.held[0].fd)
 		p.held = p.held[1:]
@@ -78,9 +83,14 @@ func (p *stage) release() {
 	p.held = nil
 }
 
-// heldDifferences says in what the descriptors held of both differ.
-func (f fuzz) heldDifferences(over, model *stage) (lines []string) {
+// heldDifferences says in what the descriptors held of both differ, and which
+// lead to another number than at first.
+func (f fuzz) heldDifferences(o *overlay, over, model *stage) (lines []string) {
 	for i, h := range over.held {
+		var st unix.Stat_t
+		if err := unix.Fstat(h.fd, &st); err != nil || o.keepsNumbers() && st.Ino != h.ino {
+			lines = append(lines, fmt.Sprintf("what was opened as %s is inode %d (%v), and was %d", h.path, st.Ino, err, h.ino))
+		}
 		got, want := h.look(f.counted()), model.held[i].look(f.counted())
 		if got != want {
 			lines = append(lines, fmt.Sprintf("what was opened as %s is %s, and %s on the plain tree", h.path, got, want))

@@ -25,11 +25,11 @@ type overlay struct {
 	merged  string   // the mount point
 	options []string
 	mounted bool
-	linked  bool   // a hard link was made since the mount
-	meddled bool   // the case changed a layer behind the kernel's back: what must hold of any overlay need not
-	layout  layout // how the layers lie
-	lowerFS string // the directory the lower layers are in
-	before  []tree // the lower layers at the first mount
+	linked  map[string]bool // the last part of the names of the hard links made since the mount
+	meddled bool            // the case changed a layer behind the kernel's back: what must hold of any overlay need not
+	layout  layout          // how the layers lie
+	lowerFS string          // the directory the lower layers are in
+	before  []tree          // the lower layers at the first mount
 
 	dataLayers int // how many of the lowest layers are data-only
 }
@@ -152,7 +152,7 @@ func (o *overlay) data() string {
 func (o *overlay) unmount() {
 	o.t.Helper()
 	o.do("unmount the overlay", unix.Unmount(o.merged, 0))
-	o.mounted, o.linked = false, false
+	o.mounted, o.linked = false, nil
 	o.checkWork()
 }
 
@@ -216,13 +216,22 @@ func (o *overlay) everyView(check func(view)) {
 	check(cold)
 }
 
-// remount unmounts the overlay and mounts it again with cold caches.
+// remount unmounts the overlay and mounts it again with cold caches, after
+// something that an interrupted copy-up may leave behind.
 func (o *overlay) remount() {
 	o.t.Helper()
 	o.unmount()
 	o.dropCaches()
+	for _, sub := range []string{"work", "index"} {
+		if _, err := os.Stat(filepath.Join(o.work, sub)); err == nil && o.work != "" {
+			o.do("leave something", os.WriteFile(filepath.Join(o.work, sub, leftover), []byte("left"), 0))
+		}
+	}
 	o.do("mount the overlay again", o.mount())
 }
+
+// leftover has the form of temporary.
+const leftover = "#fffffff0"
 
 // dropCaches frees the dentries and inodes nobody uses
 // (Documentation/admin-guide/sysctl/vm.rst, drop_caches).

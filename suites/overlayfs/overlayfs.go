@@ -49,6 +49,7 @@ func Suite() suites.Suite {
 			refusalCases(),
 			mountCases,
 			optionCases,
+			in("otherfs", shownCases),
 			shareCases,
 			lookupCases,
 			layerCases,

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -71,7 +70,7 @@ func readFound(path string) (f found, err error) {
 	}
 	switch f.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		f.text, err = readText(path)
+		f.text, err = readText(path, f.Size)
 	case unix.S_IFLNK:
 		f.text, err = os.Readlink(path)
 	}
@@ -83,15 +82,27 @@ func readFound(path string) (f found, err error) {
 }
 
 // readText reads a file without leaving a trace of it: the time of last access
-// has to survive a copy-up.
-func readText(path string) (string, error) {
-	r, err := os.OpenFile(path, unix.O_RDONLY|unix.O_NOATIME, 0)
+// has to survive a copy-up. It is done with few system calls, for trees are read
+// all the time.
+func readText(path string, size int64) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOATIME|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("open %s: %w", path, err)
 	}
-	defer r.Close()
-	b, err := io.ReadAll(r)
-	return string(b), err
+	defer unix.Close(fd)
+	text := make([]byte, size+1)
+	for have := 0; ; {
+		n, err := unix.Read(fd, text[have:])
+		if err != nil {
+			return "", fmt.Errorf("read %s: %w", path, err)
+		}
+		if have += n; n == 0 {
+			return string(text[:have]), nil
+		}
+		if have == len(text) {
+			text = append(text, make([]byte, len(text))...)
+		}
+	}
 }
 
 // readXattrs returns the extended attributes of path itself.
@@ -111,28 +122,41 @@ func readXattrs(path string) (map[string]string, error) {
 	return xattrs, nil
 }
 
-// maxXattrs is the most bytes of names, or of one value (xattr(7), limits).
-const maxXattrs = 64 << 10
+// Most lists and values of extended attributes fit into someXattrs bytes, all
+// into maxXattrs (xattr(7), limits).
+const (
+	someXattrs = 512
+	maxXattrs  = 64 << 10
+)
+
+// xattrText calls get with a buffer that is large enough.
+func xattrText(get func(buf []byte) (int, error)) (string, error) {
+	buf := make([]byte, someXattrs)
+	n, err := get(buf)
+	if errors.Is(err, unix.ERANGE) {
+		buf = make([]byte, maxXattrs)
+		n, err = get(buf)
+	}
+	return string(buf[:max(n, 0)]), err
+}
 
 func listXattrs(path string) ([]string, error) {
-	buf := make([]byte, maxXattrs)
-	n, err := unix.Llistxattr(path, buf)
+	names, err := xattrText(func(buf []byte) (int, error) { return unix.Llistxattr(path, buf) })
 	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
 		return nil, fmt.Errorf("list the extended attributes of %s: %w", path, err)
 	}
-	if n <= 0 {
+	if names == "" {
 		return nil, nil
 	}
-	return strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00"), nil
+	return strings.Split(strings.TrimSuffix(names, "\x00"), "\x00"), nil
 }
 
 func getXattr(path, name string) (string, error) {
-	buf := make([]byte, maxXattrs)
-	n, err := unix.Lgetxattr(path, name, buf)
+	value, err := xattrText(func(buf []byte) (int, error) { return unix.Lgetxattr(path, name, buf) })
 	if err != nil {
 		return "", fmt.Errorf("get %s of %s: %w", name, path, err)
 	}
-	return string(buf[:n]), nil
+	return value, nil
 }
 
 // fileMode is the file type as os.ReadDir gives it.
