@@ -36,6 +36,21 @@ var credentialCases = []suites.Case{
 		},
 	},
 	{
+		Name: "permission-of-mounter-too",
+		Doc:  "What the task that mounted may not do to the layers nobody may by the overlay (overlayfs.rst, permission model, check by the mounting task).",
+		Run: func(t *suites.T) {
+			// Without an upper layer, for the work directory is closed to such a task.
+			o := layers(t, readOnly, lower(file("closed", "lower").perm(0o600).owned(nobody, nobody), file("open", "lower"),
+				dir("d", file("a", "")).perm(0o700).owned(nobody, nobody)), lower())
+			o.do("mount without overriding permissions", powerless(o.mount))
+			o.refused("read closed", opened(unix.O_RDONLY)(o.at("closed")), unix.EACCES)
+			_, err := os.ReadDir(o.at("d"))
+			o.refused("list d", err, unix.EACCES)
+			o.refused("look up d/a", unix.Access(o.at("d/a"), unix.F_OK), unix.EACCES)
+			o.do("read open", opened(unix.O_RDONLY)(o.at("open")))
+		},
+	},
+	{
 		Name: "permission-search-and-list",
 		Doc:  "A directory may be listed with read permission and searched with execute permission, before and after it is copied up (path_resolution(7)).",
 		Run: func(t *suites.T) {

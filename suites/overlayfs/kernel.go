@@ -1,6 +1,7 @@
 package overlayfs
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -86,6 +87,30 @@ func as(uid, gid int, f func() error) error {
 			}
 			if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); e != 0 {
 				return e
+			}
+			return f()
+		}()
+	}()
+	return <-done
+}
+
+// powerless calls f on a thread of its own that is root without the capabilities
+// to override permissions.
+func powerless(f func() error) error {
+	const overrides = 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH
+	done := make(chan error)
+	go func() {
+		// Never unlocked: the thread must not run anything else.
+		runtime.LockOSThread()
+		done <- func() error {
+			head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+			var caps [2]unix.CapUserData
+			if err := unix.Capget(&head, &caps[0]); err != nil {
+				return fmt.Errorf("get the capabilities: %w", err)
+			}
+			caps[0].Effective &^= overrides
+			if err := unix.Capset(&head, &caps[0]); err != nil {
+				return fmt.Errorf("drop capabilities: %w", err)
 			}
 			return f()
 		}()

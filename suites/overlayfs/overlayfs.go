@@ -26,7 +26,7 @@
 // one; labels and measurements of security modules, which the guest does not
 // load; fault injection, which distributions do not build; files of more than 4
 // GiB, directories of 100,000 names and a merge of 500 layers name by name, which
-// take too long; fuzzing of attributes and handles, which is not a case.
+// take too long.
 //
 // Of the release candidates of 3.18 and the patches before, nothing that only
 // they promise is tested: cases for what later kernels added are skipped there.
