@@ -348,7 +348,7 @@ func compareTrees(got, want tree, links bool, say complaint) {
 func old(f found) bool { return f.Mtim.Sec < stamp.Unix()+fuzzActs }
 
 // shrinkTries bounds how often shrink replays.
-const shrinkTries = 80
+const shrinkTries = 40
 
 // shrink leaves out acts, many and then single ones, as long as the trees still
 // differ. In what they differ may change by it.
