@@ -2,7 +2,8 @@
 # make test  all tests, those that boot kernels too
 # make lint  golangci-lint
 # make bench speed, as ratios measured side by side
-# make mutants how many planted slips the overlayfs suite finds; SAMPLE=8 for few
+# make mutants how many planted slips the overlayfs suite finds; SAMPLE=8 for
+#              few, ONLY='dir.c/*' for some; one that is stopped goes on
 #
 # Needed beforehand: Go and make, and root or sudo to install packages.
 
@@ -28,15 +29,17 @@ lint:
 bench: build
 	KPLAY_REQUIRE=1 $(GO) test -run '^$$' -bench . -benchtime 6x -timeout 60m -p 1 ./cmd/kplay ./harness
 
-# Debian 12 only: its sources, its compiler.
+# Debian 12 only: its sources, its compiler. Delete bin/mutants.txt to begin anew.
 SAMPLE ?= 0
 SEED   ?= 1
+ONLY   ?= *
 mutants: deps
 	$(GO) build -o bin/mutants ./cmd/mutants
-	bin/mutants -sample $(SAMPLE) -seed $(SEED)
+	bin/mutants -results bin/mutants.txt -only '$(ONLY)' -sample $(SAMPLE) -seed $(SEED)
 
-# Debian and Ubuntu, or Fedora. dpkg-deb and xz come with the former; rpm and
-# createrepo are not needed yet.
+# Debian and Ubuntu, or Fedora. dpkg-deb comes with the former; rpm and createrepo
+# are not needed yet. On Debian 12 the tests build kernel modules, with the
+# compiler the kernel was built with; headers and sources they fetch themselves.
 deps:
 	@if command -v qemu-system-x86_64 >/dev/null || [ -x /usr/libexec/qemu-kvm ]; then :; \
 	elif command -v apt-get >/dev/null; then \
@@ -61,6 +64,11 @@ deps:
 	fi || echo "without$$missing some cases are skipped" >&2
 	@if command -v apt-get >/dev/null && [ -z "$$(apt-cache search --names-only '^linux-image-' 2>/dev/null | head -n 1)" ]; then \
 		echo "fetching the package lists, to find a kernel by"; $(SUDO) apt-get update -q; \
+	fi
+	@if grep -qs VERSION_CODENAME=bookworm /etc/os-release && \
+		! { command -v gcc-12 && command -v xz && [ -e /usr/lib/x86_64-linux-gnu/libelf.so.1 ]; } >/dev/null 2>&1; then \
+		echo "installing what builds a kernel module: gcc-12, libelf1, xz-utils"; \
+		$(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends gcc-12 libelf1 xz-utils; \
 	fi
 
 clean:

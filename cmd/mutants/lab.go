@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,13 +16,13 @@ import (
 	"github.com/kernel-playground/kplay/suites/overlayfs"
 )
 
-// A lab builds modules in a directory of its own and tries the suite on them.
+// A lab tries the suite on modules.
 type lab struct {
-	src   *source
-	dir   string // a copy of the sources
-	cache string
-	build *kernel.Build
-	suite suites.Suite
+	src     *source
+	cache   string
+	build   *kernel.Build
+	suite   suites.Suite
+	killers killers
 }
 
 // An ending is what became of a mutant.
@@ -38,66 +37,30 @@ func newLab(ctx context.Context, src *source, cache string) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "mutants")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.CopyFS(dir, os.DirFS(src.dir)); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
 	suite := overlayfs.Suite()
 	// More of the broad ones would take longer than they find.
-	suite.Cases = strided(slices.DeleteFunc(suite.Cases, func(c suites.Case) bool {
-		return c.Long && strings.HasPrefix(c.Name, broad)
-	}))
-	return &lab{src: src, dir: dir, cache: cache, build: build, suite: suite}, nil
+	suite.Cases = slices.DeleteFunc(suite.Cases, func(c suites.Case) bool { return c.Long && strings.HasPrefix(c.Name, broad) })
+	return &lab{src: src, cache: cache, build: build, suite: suite, killers: make(killers)}, nil
 }
 
-func (l *lab) close() { os.RemoveAll(l.dir) }
-
-// stride leads from one case to the next: those of one theme are neighbours in
-// the suite, and the theme that sees a mutant is to be met early.
-const stride = 61
-
-// broad is how the names of cases begin that do a little of everything.
-const broad = "fuzz-"
-
-// strided is all of the cases: the broad ones, then the others in steps of
-// stride.
-func strided(all []suites.Case) (out []suites.Case) {
-	var cases []suites.Case
-	for _, c := range all {
-		if strings.HasPrefix(c.Name, broad) {
-			out = append(out, c)
-		} else {
-			cases = append(cases, c)
-		}
-	}
-	taken := make([]bool, len(cases))
-	for at := 0; len(out) < len(all); at = (at + stride) % len(cases) {
-		for taken[at] {
-			at = (at + 1) % len(cases)
-		}
-		taken[at] = true
-		out = append(out, cases[at])
-	}
-	return out
+// trial runs the suite on the module with m in it until a case fails.
+func (l *lab) trial(ctx context.Context, m mutant) (ending, error) {
+	return l.try(ctx, m, l.killers.order(m, l.suite.Cases))
 }
 
-// trial builds the module with m and runs the suite until a case fails.
-func (l *lab) trial(ctx context.Context, m mutant) (end ending, err error) {
-	if err := l.make(ctx, m); err != nil {
-		return end, err
-	}
+// try is trial with some of the cases.
+func (l *lab) try(ctx context.Context, m mutant, cases []suites.Case) (end ending, err error) {
+	suite := l.suite
+	suite.Cases = cases
 	begin := time.Now()
 	s, err := harness.Open(ctx, harness.Plan{
-		Build: l.build, Suites: []suites.Suite{l.suite}, Cache: l.cache,
-		Replace: map[string]string{"overlay": filepath.Join(l.dir, "overlay.ko")},
+		Build: l.build, Suites: []suites.Suite{suite}, Cache: l.cache,
+		Replace: map[string]string{"overlay": l.src.module(m)},
 	})
 	if err != nil {
 		return end, err
 	}
-	end, err = l.judge(ctx, s)
+	end, err = judge(ctx, s, suite)
 	_, closed := s.Close(err)
 	end.took = time.Since(begin)
 	var dead *harness.KernelError
@@ -109,9 +72,9 @@ func (l *lab) trial(ctx context.Context, m mutant) (end ending, err error) {
 }
 
 // judge runs the cases of the suite up to the first that fails.
-func (l *lab) judge(ctx context.Context, s *harness.Session) (ending, error) {
-	for _, c := range l.suite.Cases {
-		res, err := s.Case(ctx, l.suite, c)
+func judge(ctx context.Context, s *harness.Session, suite suites.Suite) (ending, error) {
+	for _, c := range suite.Cases {
+		res, err := s.Case(ctx, suite, c)
 		if err != nil {
 			return ending{}, err
 		}
@@ -124,25 +87,4 @@ func (l *lab) judge(ctx context.Context, s *harness.Session) (ending, error) {
 		}
 	}
 	return ending{}, nil
-}
-
-// make builds the module, with m in it if it is one, and puts the sources back.
-func (l *lab) make(ctx context.Context, m mutant) error {
-	if m.file != "" {
-		text, err := l.src.planted(m)
-		if err != nil {
-			return err
-		}
-		whole, err := os.ReadFile(filepath.Join(l.src.dir, m.file))
-		if err != nil {
-			return err
-		}
-		path := filepath.Join(l.dir, m.file)
-		defer func() { _ = os.WriteFile(path, whole, 0o644) }()
-		if err := os.WriteFile(path, text, 0o644); err != nil {
-			return err
-		}
-	}
-	_, err := output(ctx, l.dir, "make", "-C", l.src.headers, "M="+l.dir, "CONFIG_OVERLAY_FS=m", "modules")
-	return err
 }

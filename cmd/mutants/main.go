@@ -8,7 +8,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,18 +21,30 @@ import (
 	"github.com/kernel-playground/kplay/suites/overlayfs"
 )
 
-var (
-	sample  = flag.Int("sample", 0, "plant only `N` mutants, picked by the seed; 0 means all")
-	seed    = flag.Uint64("seed", 1, "what to pick by")
-	only    = flag.String("only", "*", "plant only mutants that match this `glob`, as file/name")
-	trusted = flag.Bool("trust", false, "do not run the suite on the module as it is first")
-)
+// What is to be measured.
+type options struct {
+	sample  int
+	seed    uint64
+	only    string
+	trusted bool
+	kept    string
+}
+
+func parseFlags() (o options) {
+	flag.IntVar(&o.sample, "sample", 0, "plant only `N` mutants, picked by the seed; 0 means all")
+	flag.Uint64Var(&o.seed, "seed", 1, "what to pick by")
+	flag.StringVar(&o.only, "only", "*", "plant only mutants that match one of these `globs`, as file/name, with commas between them")
+	flag.BoolVar(&o.trusted, "trust", false, "do not run the suite on the module as it is first")
+	flag.StringVar(&o.kept, "results", "", "add what becomes of each to this `file`, and go on after what is in it; delete it when the suite has changed")
+	flag.Parse()
+	return o
+}
 
 func main() {
 	harness.BeGuest([]suites.Suite{overlayfs.Suite()})
-	flag.Parse()
+	o := parseFlags()
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
-	err := run(ctx)
+	err := run(ctx, o)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
@@ -41,12 +52,12 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, o options) error {
 	all, err := manifest()
 	if err != nil {
 		return err
 	}
-	if all, err = choose(all, *only, *sample, *seed); err != nil {
+	if all, err = choose(all, o.only, o.sample, o.seed); err != nil {
 		return err
 	}
 	cache, err := os.UserCacheDir()
@@ -60,40 +71,20 @@ func run(ctx context.Context) error {
 	if err := src.fits(all); err != nil {
 		return err
 	}
+	s, err := openStudy(o.kept)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	todo := s.todo(all, o.trusted)
+	if err := src.buildAll(ctx, todo); err != nil {
+		return err
+	}
 	l, err := newLab(ctx, src, filepath.Join(cache, "kplay"))
 	if err != nil {
 		return err
 	}
-	defer l.close()
-	if !*trusted {
-		if err := l.control(ctx); err != nil {
-			return err
-		}
-	}
-	return measure(ctx, l, all)
-}
-
-// control runs the suite on the module without a mutant: it has to pass.
-func (l *lab) control(ctx context.Context) error {
-	end, err := l.trial(ctx, mutant{})
-	if err == nil && end.killer != "" {
-		err = errors.New("the module as it is fails " + end.killer + ": " + end.reason)
-	}
+	err = s.measure(ctx, l, todo)
+	s.tally(all).print(os.Stdout)
 	return err
-}
-
-// measure plants the mutants and prints what became of each, and the sums.
-func measure(ctx context.Context, l *lab, all []mutant) error {
-	var t tally
-	for _, m := range all {
-		end, err := l.trial(ctx, m)
-		if err != nil {
-			t.print(os.Stdout)
-			return fmt.Errorf("%s: %w", m, err)
-		}
-		fmt.Println(end.line(m))
-		t.add(m, end)
-	}
-	t.print(os.Stdout)
-	return nil
 }

@@ -18,9 +18,19 @@ type mutant struct {
 	Name     string
 	Slip     string // what went wrong, one sentence
 	Old, New string // the text, found exactly once, and what takes its place
+
+	Equivalent string // why nobody can tell it from the module as it is; empty if one can
 }
 
-func (m mutant) String() string { return m.file + "/" + m.Name }
+func (m mutant) String() string {
+	if m.file == "" {
+		return untouched
+	}
+	return m.file + "/" + m.Name
+}
+
+// untouched is how the module without a mutant is called.
+const untouched = "control"
 
 // manifest reads all mutants, in the order of files and of names in them.
 func manifest() (all []mutant, err error) {
@@ -63,21 +73,36 @@ func parse(name, text string) ([]mutant, error) {
 	return table.Mutant, nil
 }
 
-// choose picks n of the mutants that match; all of them if n is 0. A few
-// mutants are then taken from every file alike.
-func choose(all []mutant, glob string, n int, seed uint64) ([]mutant, error) {
-	var chosen []mutant
-	for _, m := range all {
-		ok, err := path.Match(glob, m.String())
-		if err != nil {
-			return nil, fmt.Errorf("-only %s: %w", glob, err)
+// matching are the mutants that match one of the globs, between which are
+// commas. One that matches none is an error.
+func matching(all []mutant, globs string) (chosen []mutant, err error) {
+	taken := make(map[string]bool)
+	for _, glob := range strings.Split(globs, ",") {
+		some := false
+		for _, m := range all {
+			ok, err := path.Match(glob, m.String())
+			if err != nil {
+				return nil, fmt.Errorf("-only %s: %w", glob, err)
+			}
+			if ok = ok || glob == "*"; ok && !taken[m.String()] {
+				taken[m.String()] = true
+				chosen = append(chosen, m)
+			}
+			some = some || ok
 		}
-		if ok || glob == "*" {
-			chosen = append(chosen, m)
+		if !some {
+			return nil, fmt.Errorf("no mutant matches %q", glob)
 		}
 	}
-	if len(chosen) == 0 {
-		return nil, fmt.Errorf("no mutant matches %q", glob)
+	return chosen, nil
+}
+
+// choose picks n of the mutants that match; all of them if n is 0. A few
+// mutants are then taken from every file alike.
+func choose(all []mutant, globs string, n int, seed uint64) ([]mutant, error) {
+	chosen, err := matching(all, globs)
+	if err != nil {
+		return nil, err
 	}
 	if n <= 0 || n >= len(chosen) {
 		return chosen, nil

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"gotest.tools/v3/assert"
 
@@ -76,4 +80,35 @@ func TestStridedMeetsEveryCase(t *testing.T) {
 		assert.Equal(t, len(seen), n)
 	}
 	assert.Equal(t, len(strided(overlayfs.Suite().Cases)), len(overlayfs.Suite().Cases))
+}
+
+func TestOrderBeginsWithKillers(t *testing.T) {
+	all := overlayfs.Suite().Cases
+	m, k := mutant{file: "dir.c"}, make(killers)
+	k.add(m, ending{killer: all[7].Name})
+	k.add(m, ending{killer: all[9].Name})
+	k.add(m, ending{killer: all[9].Name})
+	k.add(mutant{file: "file.c"}, ending{killer: all[11].Name})
+	out := k.order(m, all)
+	assert.Equal(t, len(out), len(all))
+	assert.Equal(t, out[0].Name, all[9].Name)
+	assert.Equal(t, out[1].Name, all[7].Name)
+	assert.Assert(t, strings.HasPrefix(out[2].Name, broad))
+}
+
+func TestStudyGoesOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results")
+	killed, survivor, left := mutant{file: "dir.c", Name: "a", Slip: "x"}, mutant{file: "dir.c", Name: "b", Slip: "y: z"}, mutant{file: "dir.c", Name: "c"}
+	lines := ending{"rename-file", "FAIL: a: b", 90 * time.Second}.line(killed) + "\n" + ending{took: time.Second}.line(survivor) + "\n"
+	assert.NilError(t, os.WriteFile(path, []byte(lines), 0o644))
+	s, err := openStudy(path)
+	assert.NilError(t, err)
+	defer s.close()
+	all := []mutant{killed, survivor, left, {file: "dir.c", Name: "d", Equivalent: "why"}}
+	assert.DeepEqual(t, names(s.todo(all, false)), []string{untouched, "dir.c/c"})
+	assert.Equal(t, s.endings["dir.c/a"].killer, "rename-file")
+	sums := s.tally(all)
+	assert.Equal(t, sums.killed["dir.c"], 1)
+	assert.Equal(t, sums.planted["dir.c"], 2)
+	assert.Equal(t, sums.equivalent, 1)
 }

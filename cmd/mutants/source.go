@@ -10,9 +10,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/kernel-playground/kplay/images/flock"
+	"github.com/kernel-playground/kplay/images/kernel"
 )
 
-// metapackage leads to the headers of the newest 6.1 cloud kernel.
+// metapackage leads to the headers of the newest 6.1 cloud kernel on Debian 12.
 const metapackage = "linux-headers-cloud-amd64"
 
 // A source is fs/overlayfs and what it is built with.
@@ -20,73 +23,84 @@ type source struct {
 	kernel  string // as kplay takes it: apt:PACKAGE=VERSION
 	dir     string // fs/overlayfs as it is in the package
 	headers string // the directory to give make -C
+	built   string // where modules are kept
 }
 
+// errOther says that a distribution has other sources than the mutants are of.
+var errOther = errors.New("the mutants are of the sources of Debian 12")
+
 var (
-	headersForm = regexp.MustCompile(`Depends: (linux-headers-(([0-9]+\.[0-9]+)\.[0-9]+-[0-9]+)-cloud-amd64)\n`)
-	versionForm = regexp.MustCompile(`(?m)^Version: (\S+)$`)
+	headersForm = regexp.MustCompile(`^linux-headers-(6\.1)\.[0-9]+-[0-9]+-cloud-amd64$`)
+	partForm    = regexp.MustCompile(`^linux-(headers-.*-common|kbuild-.*)$`)
 )
 
-// fetch has the sources and headers in the cache.
+// fetch has the sources and headers in the cache. The error is errOther or a
+// kernel.UserError where they cannot be had.
 func fetch(ctx context.Context, cache string) (*source, error) {
-	out, err := output(ctx, "", "apt-cache", "depends", metapackage)
+	o := kernel.Options{Cache: cache, Progress: func(line string) { fmt.Fprintln(os.Stderr, line) }}
+	meta, err := kernel.Fetch(ctx, metapackage, o)
 	if err != nil {
 		return nil, err
 	}
-	m := headersForm.FindStringSubmatch(out)
-	if m == nil {
-		return nil, errors.New(metapackage + " leads to no headers: run sudo apt-get update")
+	needs := meta.Depends(headersForm)
+	if len(needs) == 0 {
+		return nil, fmt.Errorf("%w: %s leads to others", errOther, metapackage)
 	}
-	headers, abi, series := m[1], m[2], m[3]
-	if out, err = output(ctx, "", "apt-cache", "show", "--no-all-versions", headers); err != nil {
-		return nil, err
-	}
-	version := versionForm.FindStringSubmatch(out)
-	if version == nil {
-		return nil, errors.New(headers + " has no version: run sudo apt-get update")
-	}
-	dir := filepath.Join(cache, "mutants", version[1])
+	headers, version, _ := strings.Cut(needs[0], "=")
+	dir := filepath.Join(cache, "mutants", version)
 	s := &source{
-		kernel:  "apt:" + strings.Replace(headers, "headers", "image", 1) + "=" + version[1],
+		kernel:  "apt:" + strings.Replace(needs[0], "headers", "image", 1),
 		dir:     filepath.Join(dir, "fs", "overlayfs"),
 		headers: filepath.Join(dir, "usr", "src", headers),
+		built:   filepath.Join(dir, "built"),
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	unlock, err := flock.Lock(ctx, dir+".lock")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if _, err := os.Stat(filepath.Join(s.dir, "Makefile")); err == nil {
 		return s, nil
 	}
-	packages := []string{headers, "linux-headers-" + abi + "-common", "linux-kbuild-" + series, "linux-source-" + series}
-	return s, s.unpack(ctx, dir, packages, version[1])
+	return s, s.unpack(ctx, dir, needs[0], o)
 }
 
-// unpack downloads the packages and takes out of them what is needed. The
-// sources come last: they tell that all is there.
-func (s *source) unpack(ctx context.Context, dir string, packages []string, version string) error {
-	debs := filepath.Join(dir, "debs")
-	if err := os.MkdirAll(debs, 0o755); err != nil {
+// unpack takes out of the packages what is needed. The sources come last: they
+// tell that all is there.
+func (s *source) unpack(ctx context.Context, dir, headers string, o kernel.Options) error {
+	pkg, err := kernel.Fetch(ctx, headers, o)
+	if err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stderr, "download", strings.Join(packages, ", "), version)
-	args := []string{"-q", "download"}
-	for _, p := range packages {
-		args = append(args, p+"="+version)
-	}
-	if _, err := output(ctx, debs, "apt-get", args...); err != nil {
-		return fmt.Errorf("%w: run sudo apt-get update if its lists are old", err)
-	}
-	for _, p := range packages[:len(packages)-1] {
-		if err := sh(ctx, dir, "dpkg-deb -x debs/"+p+"_*.deb ."); err != nil {
+	series := headersForm.FindStringSubmatch(filepath.Base(s.headers))[1]
+	for _, need := range append([]string{headers}, pkg.Depends(partForm)...) {
+		name, _, _ := strings.Cut(need, "=")
+		part, err := kernel.Fetch(ctx, name+"="+pkg.Version, o)
+		if err != nil {
 			return err
 		}
+		if _, err := output(ctx, dir, "dpkg-deb", "-x", part.Path, "."); err != nil {
+			return err
+		}
+		if strings.HasSuffix(name, "-common") {
+			// The packages' Makefile names the place they are installed in.
+			common := filepath.Join(dir, "usr", "src", name, "Makefile")
+			if err := os.WriteFile(filepath.Join(s.headers, "Makefile"), []byte("include "+common+"\n"), 0o644); err != nil {
+				return err
+			}
+		}
 	}
-	// The packages' Makefile names the place they are installed in.
-	common := filepath.Join(dir, "usr", "src", packages[1], "Makefile")
-	if err := os.WriteFile(filepath.Join(s.headers, "Makefile"), []byte("include "+common+"\n"), 0o644); err != nil {
+	name := "linux-source-" + series
+	sources, err := kernel.Fetch(ctx, name+"="+pkg.Version, o)
+	if err != nil {
 		return err
 	}
-	name := packages[len(packages)-1]
-	err := sh(ctx, dir, "dpkg-deb --fsys-tarfile debs/"+name+"_*.deb | tar -xO ./usr/src/"+name+".tar.xz |"+
-		" tar -xJ --strip-components=1 "+name+"/fs/overlayfs")
-	return errors.Join(err, os.RemoveAll(debs))
+	_, err = output(ctx, dir, "sh", "-ec", `dpkg-deb --fsys-tarfile "$1" | tar -xO ./usr/src/$2.tar.xz | tar -xJ --strip-components=1 $2/fs/overlayfs`,
+		"sh", sources.Path, name)
+	return err
 }
 
 // fits checks that each mutant has one place in the sources.
@@ -110,12 +124,6 @@ func (s *source) planted(m mutant) ([]byte, error) {
 		return nil, fmt.Errorf("%s: its text is found %d times in %s, want once", m, n, m.file)
 	}
 	return bytes.Replace(text, []byte(m.Old), []byte(m.New), 1), nil
-}
-
-// sh runs a command of the shell in dir.
-func sh(ctx context.Context, dir, command string) error {
-	_, err := output(ctx, dir, "sh", "-ec", command)
-	return err
 }
 
 // output runs a command in dir and gives what it prints; an error has the end of

@@ -28,7 +28,7 @@ func (o *overlay) mkdir(name string) {
 func (o *overlay) link(from, to string) {
 	o.t.Helper()
 	o.do("link "+from+" to "+to, unix.Link(o.at(from), o.at(to)))
-	o.linked = true
+	o.noteLink(to)
 }
 
 func (o *overlay) chmod(name string, bits uint32) {

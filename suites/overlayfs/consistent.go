@@ -38,6 +38,9 @@ func (o *overlay) checkTree(v view, tr tree, wrong complaint) {
 	}
 	checkOne(tr, o.seen, wrong)
 	o.checkReal(tr, o.seen, wrong)
+	if v == warm {
+		o.checkReads(tr, o.seen, wrong)
+	}
 	if v != dropped {
 		o.checkForce(tr, wrong)
 	}
@@ -114,11 +117,8 @@ func (f found) isDir() bool { return f.Mode&unix.S_IFMT == unix.S_IFDIR }
 // checkLists wants each directory to list again what it has, with the numbers
 // stat(2) gives, from its start and from the middle, and to tell where it is.
 func (o *overlay) checkLists(tr tree, wrong complaint) {
-	// A new link to a copied-up file is not noted in the list of such entries that
-	// the kernel keeps of an upper directory (fs/overlayfs/dir.c, ovl_instantiate):
-	// it is listed with its number in the upper layer until the list is made anew.
 	keeps := o.keepsNumbers()
-	numbered := keeps && !o.linked && o.storesAttributes()
+	numbered := keeps && o.storesAttributes()
 	buf := make([]byte, listBuffer)
 	for path, f := range tr {
 		if keeps && f.Dev != tr["."].Dev {
@@ -141,11 +141,22 @@ func (o *overlay) checkLists(tr tree, wrong complaint) {
 				// Its number is that of another layer's directory than stat(2) gives.
 			case !known:
 				wrong(path, "%s is listed that was not before", e.name)
-			case numbered && e.ino != is.Ino:
+			case numbered && !o.linked[e.name] && e.ino != is.Ino:
 				wrong(path, "%s is listed with inode %d, stat says %d", e.name, e.ino, is.Ino)
 			}
 		}
 	}
+}
+
+// noteLink notes that a name is that of a new link. One to a copied-up file is not
+// noted in the list of such entries that the kernel keeps of an upper directory
+// (fs/overlayfs/dir.c, ovl_instantiate): it is listed with its number in the upper
+// layer until the list is made anew.
+func (o *overlay) noteLink(name string) {
+	if o.linked == nil {
+		o.linked = make(map[string]bool)
+	}
+	o.linked[filepath.Base(name)] = true
 }
 
 // listBuffer holds all entries of the directories of most cases.

@@ -36,6 +36,21 @@ var credentialCases = []suites.Case{
 		},
 	},
 	{
+		Name: "permission-of-mounter-too",
+		Doc:  "What the task that mounted may not do to the layers nobody may by the overlay (overlayfs.rst, permission model, check by the mounting task).",
+		Run: func(t *suites.T) {
+			// Without an upper layer, for the work directory is closed to such a task.
+			o := layers(t, readOnly, lower(file("closed", "lower").perm(0o600).owned(nobody, nobody), file("open", "lower"),
+				dir("d", file("a", "")).perm(0o700).owned(nobody, nobody)), lower())
+			o.do("mount without overriding permissions", powerless(o.mount))
+			o.refused("read closed", opened(unix.O_RDONLY)(o.at("closed")), unix.EACCES)
+			_, err := os.ReadDir(o.at("d"))
+			o.refused("list d", err, unix.EACCES)
+			o.refused("look up d/a", unix.Access(o.at("d/a"), unix.F_OK), unix.EACCES)
+			o.do("read open", opened(unix.O_RDONLY)(o.at("open")))
+		},
+	},
+	{
 		Name: "permission-search-and-list",
 		Doc:  "A directory may be listed with read permission and searched with execute permission, before and after it is copied up (path_resolution(7)).",
 		Run: func(t *suites.T) {
@@ -79,7 +94,7 @@ var credentialCases = []suites.Case{
 	},
 	{
 		Name: "drop-set-id-by-each-call",
-		Doc:  "Every way to change the content of a set-ID file without privilege clears set-user-ID and set-group-ID (inode(7)).",
+		Doc:  "Every way to change the content of a set-ID file without privilege clears set-user-ID, set-group-ID and capabilities (inode(7), capabilities(7)).",
 		Run:  dropSetID,
 	},
 	{
@@ -232,6 +247,11 @@ var contentChanges = []struct {
 	{"writev", withFd(unix.O_WRONLY, func(fd int) error { _, err := unix.Writev(fd, [][]byte{[]byte("L")}); return err })},
 	{"append", withFd(unix.O_WRONLY|unix.O_APPEND, func(fd int) error { return writeAll(fd, "+") })},
 	{"splice", withFd(unix.O_WRONLY, spliceInto)},
+	{"pwritev2", withFd(unix.O_WRONLY, func(fd int) error {
+		_, err := unix.Pwritev2(fd, [][]byte{[]byte("V")}, 1, unix.RWF_DSYNC)
+		return err
+	})},
+	{"aio", withFd(unix.O_WRONLY, func(fd int) error { _, err := aio(fd, aioWrite, []byte("async"), 3); return err })},
 	{"truncate", func(p string) error { return unix.Truncate(p, 2) }},
 	{"ftruncate", withFd(unix.O_WRONLY, func(fd int) error { return unix.Ftruncate(fd, 2) })},
 	{"open with O_TRUNC", opened(unix.O_WRONLY | unix.O_TRUNC)},
@@ -246,11 +266,12 @@ var contentChanges = []struct {
 	})},
 }
 
-// dropSetID wants the overlay to clear what the file system below does.
+// dropSetID wants the overlay to change, and clear, what the file system below
+// does.
 func dropSetID(t *suites.T) {
 	var nodes []node
 	for i := range contentChanges {
-		nodes = append(nodes, file(fmt.Sprint("f", i), "lower").perm(0o6777))
+		nodes = append(nodes, file(fmt.Sprint("f", i), "lower").perm(0o6777).xattr(capability, netRaw()))
 	}
 	o := newOverlay(t, lower(nodes...))
 	plain := o.layer("plain", nodes)
@@ -259,10 +280,13 @@ func dropSetID(t *suites.T) {
 		for _, path := range []string{plain + "/" + name, o.at(name)} {
 			o.do(c.name+" as another user", as(nobody, nobody, func() error { return c.do(path) }))
 		}
-		var st unix.Stat_t
-		o.do("stat", unix.Stat(plain+"/"+name, &st))
-		if got := o.stat(name).Mode; got != st.Mode {
-			t.Errorf("after %s the mode is %#o, on the file system below %#o", c.name, got, st.Mode)
+		want, err := readFound(plain + "/" + name)
+		o.do("read the plain file", err)
+		got, err := readFound(o.at(name))
+		o.do("read the overlay's file", err)
+		if got.Mode != want.Mode || got.text != want.text || got.Size != want.Size || got.xattrs[capability] != want.xattrs[capability] {
+			t.Errorf("after %s the mode is %#o, the content %s of %d bytes, with %q; on the file system below %#o, %s of %d, with %q", c.name,
+				got.Mode, show(got.text), got.Size, got.xattrs[capability], want.Mode, show(want.text), want.Size, want.xattrs[capability])
 		}
 	}
 }

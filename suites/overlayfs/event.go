@@ -61,7 +61,7 @@ var eventCases = []suites.Case{
 	},
 	{
 		Name: "notify-as-on-one-file-system",
-		Doc:  "A watch on a merged directory tells of the same changes as one on a plain file system, and of nothing in the layers' own directories (inotify(7)).",
+		Doc:  "Watches on a merged directory and what is in it tell of the same changes as on a plain file system, and of nothing in the layers' own directories (inotify(7)).",
 		Run:  notifySame,
 	},
 	{
@@ -151,11 +151,18 @@ func (o *overlay) told(fd int) (events []string) {
 // notifySame does one thing after another to an overlay and to a plain copy of
 // what it shows.
 func notifySame(t *suites.T) {
-	nodes := []node{file("a", "lower"), file("b", "lower"), dir("s"), file("c", "lower")}
+	nodes := []node{file("a", "lower"), file("b", "lower"), dir("s"), file("c", "lower"), dir("r")}
 	o := newOverlay(t, lower(dir("d", nodes...)), upper(dir("d")))
 	plain := o.layer("plain", nodes)
-	over := o.watch("d", unix.IN_ALL_EVENTS&^unix.IN_ACCESS)
-	under := watchPath(o, plain, unix.IN_ALL_EVENTS&^unix.IN_ACCESS)
+	type watch struct {
+		name        string
+		over, under int
+	}
+	watches := []watch{{".", o.watch("d", unix.IN_ALL_EVENTS&^unix.IN_ACCESS), watchPath(o, plain, unix.IN_ALL_EVENTS&^unix.IN_ACCESS)}}
+	for _, n := range nodes {
+		const mask = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ATTRIB | unix.IN_MODIFY
+		watches = append(watches, watch{n.name, o.watch("d/"+n.name, mask), watchPath(o, plain+"/"+n.name, mask)})
+	}
 	for _, act := range []struct {
 		name string
 		do   func(dir string) error
@@ -172,8 +179,12 @@ func notifySame(t *suites.T) {
 		{"unlink", func(d string) error { return unix.Unlink(d + "/c") }},
 		{"create over whiteout", func(d string) error { return unix.Mkdir(d+"/c", 0o755) }},
 		{"rmdir", func(d string) error { return unix.Rmdir(d + "/s") }},
+		{"mkdir", func(d string) error { return unix.Mkdir(d+"/n", 0o755) }},
+		{"rename over directory", func(d string) error { return unix.Rename(d+"/n", d+"/r") }},
 	} {
 		o.do(act.name, errors.Join(act.do(o.at("d")), act.do(plain)))
-		o.equal(act.name, o.told(over), o.told(under))
+		for _, w := range watches {
+			o.equal(act.name+", told of "+w.name, o.told(w.over), o.told(w.under))
+		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 // A fuzz does acts at random on an overlay and on a plain tree, which stays its
 // model: whatever the acts were, both have to show the same.
 type fuzz struct {
-	name    string
+	name    string // it may end in a layout
 	doc     string
 	options []string
 	moves   bool   // lower directories can be renamed
@@ -28,14 +28,17 @@ var fuzzes = []fuzz{
 	{"fuzz-plain", "without features that change the layers' form", []string{"redirect_dir=off", "index=off", "metacopy=off"}, false, false, 1},
 	{"fuzz-redirect", "with redirects and an index", []string{"redirect_dir=on", "index=on", "metacopy=off"}, true, true, 4},
 	{"fuzz-metacopy", "with redirects, an index and copy-up of metadata only", []string{"redirect_dir=on", "index=on", "metacopy=on"}, true, true, 7},
+	{"fuzz-layers", "with redirects and copy-up of metadata only", []string{"redirect_dir=on", "index=off", "metacopy=on"}, true, false, 10},
+	{"fuzz-export", "with file handles", []string{"redirect_dir=on", "index=on", "nfs_export=on"}, true, true, 13},
+	{"fuzz-otherfs@xino", "with lower layers on a file system of their own", []string{"redirect_dir=on", "index=on", "metacopy=off"}, true, true, 15},
 }
 
 const (
 	fuzzCount  = 2                // cases of each fuzz, with a seed of their own each
-	fuzzLong   = 20               // with the long ones
-	fuzzActs   = 60               // of a case, if nothing else is said
-	fuzzLook   = 3                // acts between two looks at the trees
-	fuzzStride = 30               // acts between two looks at all there is, with cold eyes
+	fuzzLong   = 12               // with the long ones
+	fuzzActs   = 90               // of a case, if nothing else is said
+	fuzzLook   = 5                // acts between two looks at the trees
+	fuzzStride = 45               // acts between two looks at all there is, with cold eyes
 	fuzzTime   = 60 * time.Second // with what it takes to find few acts
 )
 
@@ -45,7 +48,7 @@ func fuzzCases() (cases []suites.Case) {
 	for _, f := range fuzzes {
 		for i := range uint64(fuzzLong) {
 			cases = append(cases, suites.Case{
-				Name:    fmt.Sprintf("%s-%d", f.name, i+1),
+				Name:    f.caseName(i + 1),
 				Doc:     "After any acts an overlay " + f.doc + " shows what a plain file system does (overlayfs.rst, introduction).",
 				Timeout: fuzzTime,
 				Long:    i >= fuzzCount,
@@ -55,6 +58,14 @@ func fuzzCases() (cases []suites.Case) {
 		}
 	}
 	return cases
+}
+
+func (f fuzz) caseName(number uint64) string {
+	name, layout, in := strings.Cut(f.name, "@")
+	if name = fmt.Sprint(name, "-", number); in {
+		name += "@" + layout
+	}
+	return name
 }
 
 func (f fuzz) run(t *suites.T, i uint64) {
@@ -76,14 +87,20 @@ func (f fuzz) run(t *suites.T, i uint64) {
 	}
 }
 
-// The layers a fuzz begins with. What is in several has the same name.
+// The layers a fuzz begins with. What is in several has the same name. Others
+// than root may change what is in some directories, and what is made in others
+// gets a group or access control lists from them.
 var (
-	fuzzUpper = []node{dir("m", file("u", "upper"), file("both", "upper's")), dir("pure", file("x", "x")), whiteout("gone")}
+	fuzzUpper = []node{dir("m", file("u", "upper"), file("both", "upper's")).perm(0o777), dir("pure", file("x", "x")).perm(0o777), whiteout("gone"),
+		dir("op", file("new", "new")).opaque(), dir("group", whiteout("g")).owned(0, 9).perm(0o2777)}
 	fuzzLower = []node{dir("m", file("l", "lower"), file("both", "lower's"), dir("s", file("deep", long(5000)).xattr("trusted.a", "1"))),
 		file("f", "file").perm(0o640).owned(7, 8).xattr("trusted.a", "1"), symlink("ln", "m/l"), file("gone", ""), file("hard", "hard"),
-		file("able", "able").perm(0o755).xattr(capability, netRaw()), file("sparse", "data")}
+		file("able", "able").perm(0o755).xattr(capability, netRaw()), file("sparse", "data"), dir("op", file("old", "old")),
+		dir("group", file("g", ""), file("id", "set-ID").perm(0o6777)).owned(0, 9).perm(0o2777)}
 	fuzzBottom = []node{dir("m", file("bottom", "bottom"), file(".hidden", "")), dir("d", file("one", "1"), dir("e", file(".two", "2"))),
 		file("f", "hidden"), fifo("pipe"), dir("empty")}
+	// fuzzListed is of the topmost lower layer where the file system has lists.
+	fuzzListed = dir("list", file("given", "given").perm(0o676).xattr(accessACL, acl(0o606, nobody, 4))).perm(0o777).xattr(defaultACL, acl(0o770, nobody, 7))
 )
 
 // merge is what a layer shows over others.
@@ -92,7 +109,7 @@ func merge(top, below []node) (merged []node) {
 	for _, n := range top {
 		seen[n.name] = true
 		for _, b := range below {
-			if b.name == n.name && n.mode&b.mode&unix.S_IFMT == unix.S_IFDIR {
+			if b.name == n.name && n.xattrs[opaque] == "" && n.mode&b.mode&unix.S_IFMT == unix.S_IFDIR {
 				n.children = merge(n.children, b.children)
 			}
 		}
@@ -108,11 +125,19 @@ func merge(top, below []node) (merged []node) {
 	return merged
 }
 
+// fuzzLowers is what the topmost lower layer begins with.
+func fuzzLowers(t *suites.T) []node {
+	if !hasACL(t) {
+		return fuzzLower
+	}
+	return append(fuzzLower[:len(fuzzLower):len(fuzzLower)], fuzzListed)
+}
+
 // plain makes the model: what the layers show at first, on no overlay.
 func (f fuzz) plain(t *suites.T) string {
 	t.Helper()
 	at := t.TempDir()
-	all := merge(fuzzUpper, merge(fuzzLower, fuzzBottom))
+	all := merge(fuzzUpper, merge(fuzzLowers(t), fuzzBottom))
 	if err := errors.Join(dir("plain", all...).make(at), f.finish(at+"/plain")); err != nil {
 		t.Fatalf("make the plain tree: %v", err)
 	}
@@ -126,17 +151,18 @@ func (f fuzz) finish(layer string) error {
 	if f.links {
 		err = errors.Join(err, os.Link(layer+"/hard", layer+"/m/hard"))
 	}
-	return errors.Join(err, setTimes(layer+"/sparse", stamp), setTimes(layer+"/m", stamp), setTimes(layer, stamp))
+	return errors.Join(err, unix.Chmod(layer, 0o777), setTimes(layer+"/sparse", stamp), setTimes(layer+"/m", stamp), setTimes(layer, stamp))
 }
 
 func (f fuzz) overlay(t *suites.T) *overlay {
 	t.Helper()
-	parts := []part{lower(fuzzLower...), lower(fuzzBottom...), upper(fuzzUpper...)}
+	parts := []part{lower(fuzzLowers(t)...), lower(fuzzBottom...), upper(fuzzUpper...)}
 	for _, text := range f.options {
 		parts = append(parts, option(text))
 	}
 	o := layers(t, parts...)
 	o.do("finish a lower layer", f.finish(o.lowers[0]))
+	o.do("open the upper layer", unix.Chmod(o.upper, 0o777))
 	o.remember()
 	o.do("mount the overlay", o.mount())
 	return o
@@ -147,27 +173,30 @@ func (f fuzz) overlay(t *suites.T) *overlay {
 // time it has done as many acts as look says.
 func (f fuzz) replay(t *suites.T, acts []act, look int) (wrong []string, at int) {
 	t.Helper()
-	o, model := f.overlay(t), f.plain(t)
+	o := f.overlay(t)
+	over, model := &stage{root: o.merged}, &stage{root: f.plain(t)}
 	defer func() {
+		over.release()
+		model.release()
 		// The next replay must not meet what this one keeps busy.
 		if o.mounted && unix.Unmount(o.merged, unix.MNT_DETACH) == nil {
 			o.mounted = false
 		}
 	}()
 	for i, a := range acts {
-		if wrong = f.step(o, model, a); len(wrong) == 0 && (i+1)%look == 0 {
-			wrong = f.differences(o, model, warm, false)
+		if wrong = f.step(o, over, model, a); len(wrong) == 0 && (i+1)%look == 0 {
+			_, wrong = f.differences(o, model.root, warm, false)
+			wrong = append(wrong, f.heldDifferences(o, over, model)...)
 		}
 		if len(wrong) > 0 {
 			return append([]string{"after " + a.String()}, wrong...), i + 1
 		}
-		if (i+1)%fuzzStride == 0 || i+1 == len(acts) {
-			o.everyView(func(v view) {
-				if len(wrong) == 0 {
-					wrong = f.differences(o, model, v, true)
-				}
-			})
+		if (i+1)%fuzzStride != 0 && i+1 != len(acts) {
+			continue
 		}
+		over.release()
+		model.release()
+		wrong = f.lookCold(o, model.root)
 		if len(wrong) > 0 {
 			return wrong, i + 1
 		}
@@ -175,20 +204,69 @@ func (f fuzz) replay(t *suites.T, acts []act, look int) (wrong []string, at int)
 	return nil, len(acts)
 }
 
+// exports reports whether there are file handles.
+func (f fuzz) exports() bool { return slices.Contains(f.options, "nfs_export=on") }
+
+// counted reports whether link counts are those of a plain tree. Where there are
+// file handles, one that was copied up counts the entry of the index once it is
+// looked up anew (fs/overlayfs/inode.c, ovl_get_nlink, of a lower file with one
+// link; 6.1, 6.12).
+func (f fuzz) counted() bool { return f.links && !f.exports() }
+
+// lookCold is differences in every view, with all that must hold besides.
+func (f fuzz) lookCold(o *overlay, model string) (wrong []string) {
+	var hs handles
+	var first tree
+	say := func(path, format string, args ...any) {
+		wrong = append(wrong, path+": "+fmt.Sprintf(format, args...))
+	}
+	o.everyView(func(v view) {
+		if len(wrong) > 0 {
+			return
+		}
+		hs.follow(o, first, say)
+		got, lines := f.differences(o, model, v, true)
+		if wrong = append(wrong, lines...); v != warm {
+			for path, is := range got {
+				if o.keepsNumbers() && is.Ino != first[path].Ino {
+					say(path, "%s: it is inode %d, and was %d", v, is.Ino, first[path].Ino)
+				}
+			}
+			return
+		}
+		first = got
+		if f.exports() {
+			var err error
+			if first, hs, err = o.takeHandles(); err != nil {
+				say(".", "%v", err)
+			}
+		}
+	})
+	return wrong
+}
+
 // step does an act on both and says in what the outcome differs.
-func (f fuzz) step(o *overlay, model string, a act) []string {
-	if a.kind == "cycle" {
-		o.remount()
+func (f fuzz) step(o *overlay, over, model *stage, a act) []string {
+	if actKinds[a.kind].mounts {
+		over.release()
+		model.release()
+		if a.kind == "rotate" {
+			o.rotate()
+		} else {
+			o.remount()
+		}
 		return nil
 	}
-	got := a.do(o.merged)
+	got := a.do(over)
 	if errors.Is(got, unix.EXDEV) && !f.moves {
 		return nil // what programs have to expect of a lower directory
 	}
 	if want := a.do(model); !sameError(got, want) {
 		return []string{fmt.Sprintf("the outcome is %v, and %v on the plain tree", outcome(got), outcome(want))}
 	}
-	o.linked = o.linked || a.kind == "link" && got == nil
+	if a.kind == "link" && got == nil {
+		o.noteLink(a.to)
+	}
 	return nil
 }
 
@@ -198,15 +276,15 @@ func sameError(a, b error) bool {
 }
 
 // differences compares what both show, and if asked to looks at all that must
-// hold besides.
-func (f fuzz) differences(o *overlay, model string, v view, all bool) (lines []string) {
+// hold besides. It gives what the overlay shows.
+func (f fuzz) differences(o *overlay, model string, v view, all bool) (got tree, lines []string) {
 	got, err := readTree(o.merged)
 	if err != nil {
-		return []string{fmt.Sprintf("%s: %v", v, err)}
+		return nil, []string{fmt.Sprintf("%s: %v", v, err)}
 	}
 	want, err := readTree(model)
 	if err != nil {
-		return []string{"the plain tree: " + err.Error()}
+		return nil, []string{"the plain tree: " + err.Error()}
 	}
 	say := func(path, format string, args ...any) {
 		lines = append(lines, fmt.Sprintf("%s: %s: %s", v, path, fmt.Sprintf(format, args...)))
@@ -221,7 +299,7 @@ func (f fuzz) differences(o *overlay, model string, v view, all bool) (lines []s
 			}
 		}
 	}
-	compareTrees(got, want, f.links, say)
+	compareTrees(got, want, f.counted(), say)
 	flags, wanted := protection(o.merged, got), protection(model, want)
 	for path := range wanted {
 		if flags[path] != wanted[path] && flags != nil {
@@ -233,7 +311,7 @@ func (f fuzz) differences(o *overlay, model string, v view, all bool) (lines []s
 	} else {
 		o.checkLists(got, say)
 	}
-	return lines
+	return got, lines
 }
 
 // compareTrees says where an overlay's tree is not as the plain one.
@@ -281,7 +359,7 @@ func compareTrees(got, want tree, links bool, say complaint) {
 func old(f found) bool { return f.Mtim.Sec <= stamp.Unix()+fuzzRange }
 
 // shrinkTries bounds how often shrink replays.
-const shrinkTries = 80
+const shrinkTries = 40
 
 // shrink leaves out acts, many and then single ones, as long as the trees still
 // differ. In what they differ may change by it.

@@ -3,6 +3,7 @@ package overlayfs
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -118,4 +119,22 @@ func setres(call uintptr, id, saved int) error {
 		return e
 	}
 	return nil
+}
+
+// powerless calls f on a thread of its own that is root without the capabilities
+// to override permissions.
+func powerless(f func() error) error {
+	const overrides = 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH
+	return onThread(func() error {
+		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var caps [2]unix.CapUserData
+		if err := unix.Capget(&head, &caps[0]); err != nil {
+			return fmt.Errorf("get the capabilities: %w", err)
+		}
+		caps[0].Effective &^= overrides
+		if err := unix.Capset(&head, &caps[0]); err != nil {
+			return fmt.Errorf("drop capabilities: %w", err)
+		}
+		return f()
+	})
 }

@@ -2,6 +2,7 @@ package overlayfs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -155,4 +156,20 @@ func (o *overlay) nestTop() {
 		}
 	})
 	o.lowers[0] = inner
+}
+
+// rotate unmounts the overlay and mounts it with its upper layer as the topmost
+// lower one, below a new upper layer: it has to show the same. An index would be
+// left behind.
+func (o *overlay) rotate() {
+	o.t.Helper()
+	o.unmount()
+	n := len(o.lowers)
+	var st unix.Stat_t
+	o.do("stat the upper layer", unix.Stat(o.upper, &st))
+	o.lowers = append([]string{o.upper}, o.lowers...)
+	o.upper, o.work = o.layer(fmt.Sprint("upper", n), nil), o.layer(fmt.Sprint("work", n), nil)
+	o.do("open the new upper layer", unix.Chmod(o.upper, st.Mode&0o7777))
+	o.remember()
+	o.do("mount the overlay on top of itself", o.mount())
 }

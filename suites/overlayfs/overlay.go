@@ -24,15 +24,15 @@ type overlay struct {
 	merged  string   // the mount point
 	options []string
 	mounted bool
-	linked  bool   // a hard link was made since the mount
-	meddled bool   // the case changed a layer behind the kernel's back: what must hold of any overlay need not
-	layout  layout // how the layers lie
-	lowerFS string // the directory the lower layers are in
-	inside  bool   // mounted in a user namespace, from where the caches cannot be dropped
-	before  []tree // the lower layers at the first mount
-	seen    []tree // the layers as they were read for the view before this one
-	disk    *loop  // what all of it is on, nil for the case's tmpfs
-	diskFS  string // the type of the disk's file system
+	linked  map[string]bool // the last part of the names of the hard links made since the mount
+	meddled bool            // the case changed a layer behind the kernel's back: what must hold of any overlay need not
+	layout  layout          // how the layers lie
+	lowerFS string          // the directory the lower layers are in
+	inside  bool            // mounted in a user namespace, from where the caches cannot be dropped
+	before  []tree          // the lower layers at the first mount
+	seen    []tree          // the layers as they were read for the view before this one
+	disk    *loop           // what all of it is on, nil for the case's tmpfs
+	diskFS  string          // the type of the disk's file system
 
 	dataLayers int // how many of the lowest layers are data-only
 }
@@ -94,6 +94,10 @@ func layers(t *suites.T, parts ...part) *overlay {
 		o.lowerFS = o.ownFS("lowerfs")
 	}
 	o.upper, o.work, o.merged = o.layer("upper", nil), o.layer("work", nil), o.layer("merged", nil)
+	if hasACL(t) {
+		// What is prepared in the work directory must not inherit from it.
+		o.do("set a default list", unix.Setxattr(o.work, defaultACL, []byte(acl(0o700, nobody, 1)), 0))
+	}
 	for _, p := range parts {
 		p(o)
 	}
@@ -154,7 +158,7 @@ func (o *overlay) data() string {
 func (o *overlay) unmount() {
 	o.t.Helper()
 	o.do("unmount the overlay", unix.Unmount(o.merged, 0))
-	o.mounted, o.linked = false, false
+	o.mounted, o.linked = false, nil
 	o.checkWork()
 }
 
@@ -221,15 +225,35 @@ func (o *overlay) everyView(check func(view)) {
 	check(cold)
 }
 
-// remount unmounts the overlay and mounts it again with cold caches.
+// remount unmounts the overlay and mounts it again with cold caches, after
+// something that an interrupted copy-up may leave behind.
 func (o *overlay) remount() {
 	o.t.Helper()
 	o.unmount()
 	if !o.inside {
 		o.dropCaches()
+		o.litter()
 	}
 	o.do("mount the overlay again", o.mount())
 }
+
+// litter leaves something in the work directory and the index, which the next
+// mount has to remove; unless there is no room for it.
+func (o *overlay) litter() {
+	o.t.Helper()
+	for _, sub := range []string{"work", "index"} {
+		if _, err := os.Stat(filepath.Join(o.work, sub)); err != nil || o.work == "" {
+			continue
+		}
+		err := os.WriteFile(filepath.Join(o.work, sub, leftover), []byte("left"), 0)
+		if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+			o.do("leave something", err)
+		}
+	}
+}
+
+// leftover has the form of temporary.
+const leftover = "#fffffff0"
 
 // dropCaches frees the dentries and inodes nobody uses
 // (Documentation/admin-guide/sysctl/vm.rst, drop_caches).

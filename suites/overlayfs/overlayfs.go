@@ -35,9 +35,8 @@
 // Left out for other reasons: labels and measurements of security modules, which
 // the guest does not load; fault injection, which distributions do not build;
 // files of more than 4 GiB, directories of 100,000 names and a merge of 500 layers
-// name by name, which take too long; fuzzing of attributes and handles, which is
-// not a case; what CAP_SYS_RESOURCE is for, reserved blocks and quotas, which
-// tmpfs lacks; and credentials of another task than the mounter's
+// name by name, which take too long; what CAP_SYS_RESOURCE is for, reserved blocks
+// and quotas, which tmpfs lacks; and credentials of another task than the mounter's
 // (override_creds, 6.15).
 //
 // Left to long runs is what is rarer in use: data-only layers, volatile mounts,
@@ -67,6 +66,7 @@ func Suite() suites.Suite {
 			refusalCases(),
 			mountCases,
 			optionCases,
+			in("otherfs", shownCases),
 			shareCases,
 			lookupCases,
 			layerCases,

@@ -75,7 +75,10 @@ func (o *overlay) checkReal(tr tree, raw []tree, wrong complaint) {
 		}
 	}
 	sameFS, indexes, redirects := o.sameFS(), o.indexes(), hasRedirect(raw)
-	mapped := lacks(o.t, "index") || !sameFS && (slices.Contains(o.options, "xino=on") || slices.Contains(o.options, "xino=auto"))
+	// With nfs_export a directory has a lower one's number only if the index says
+	// that it was copied up from that (fs/overlayfs/inode.c, ovl_getattr).
+	mapped := lacks(o.t, "index") || slices.Contains(o.options, "nfs_export=on") ||
+		!sameFS && (slices.Contains(o.options, "xino=on") || slices.Contains(o.options, "xino=auto"))
 	for path, f := range tr {
 		real, isUpper, ok := o.real(path, raw, redirects)
 		if !ok {

@@ -135,9 +135,12 @@ func renameChain(t *suites.T) {
 	o.upperHolds(append(after, whiteout(name(0)))...)
 }
 
-// readFd is what can be read at the start of a file, up to a few bytes.
+// readMax bounds what readFd reads, in bytes.
+const readMax = 4096
+
+// readFd is what can be read at the start of a file, up to readMax bytes.
 func readFd(fd int) string {
-	buf := make([]byte, 4096)
+	buf := make([]byte, readMax)
 	n, err := unix.Pread(fd, buf, 0)
 	if err != nil {
 		return err.Error()

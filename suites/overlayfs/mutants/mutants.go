@@ -10,6 +10,9 @@
 //	old = "ATTR_UID | ATTR_GID"   # must be found exactly once
 //	new = "ATTR_UID"
 //
+// One that nobody can tell from the module as it is says why, as equivalent =
+// "...", and is not planted.
+//
 // A mutant is planted for being plausible, not for being seen: one that no case
 // sees is worth as much. Its place in the text is that of Debian's 6.1.
 package mutants
