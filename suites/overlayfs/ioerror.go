@@ -108,10 +108,9 @@ var errorCases = withDisks("ext4-no-journal", "dm_mod dm_flakey", []suites.Case{
 			o.do("write", writeAll(fd, "LOWER"))
 			o.do("sync before it fails", errors.Join(unix.Fsync(fd), unix.Syncfs(fd)))
 			m.failWrites()
-			beside := filepath.Dir(o.upper)
-			unixErr := withFd(unix.O_RDONLY, unix.Syncfs)(beside) // which writes what is dirty
+			err := withFd(unix.O_RDONLY, unix.Syncfs)(filepath.Dir(o.upper)) // which writes what is dirty
 			m.pass()
-			o.refused("sync the disk itself", unixErr, unix.EIO)
+			o.refused("sync the disk itself", err, unix.EIO)
 			for range 2 {
 				o.refused("fsync", unix.Fsync(fd), unix.EIO)
 				o.refused("fdatasync", unix.Fdatasync(fd), unix.EIO)

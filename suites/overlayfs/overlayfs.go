@@ -40,8 +40,8 @@
 // (override_creds, 6.15).
 //
 // Left to long runs is what is rarer in use: data-only layers, volatile mounts,
-// the mount API by file descriptors, overlays on overlays and full file systems;
-// besides those, further layouts of the tables with most cases, and further seeds
+// the mount API by file descriptors, overlays on overlays, full file systems, and
+// all that needs a disk but inode flags; besides those, further layouts of the tables with most cases, and further seeds
 // of the fuzzes.
 //
 // Of the release candidates of 3.18 and the patches before, nothing that only
@@ -79,8 +79,8 @@ func Suite() suites.Suite {
 			openPathCases,
 			inLong("rotated", callCases()),
 			inLong("nested", keepsakeCases()),
-			in("lower-ro", preserveCases),
-			inLong("rotated", metacopyCases),
+			inLong("lower-ro ext4", preserveCases),
+			inLong("rotated xfs", metacopyCases),
 			metacopyTableCases(),
 			leisurely(dataOnlyCases),
 			leisurely(volatileCases),
@@ -91,7 +91,7 @@ func Suite() suites.Suite {
 			in("xino", renameFileCases),
 			renameDirCases,
 			in("xino", redirectCases),
-			readdirCases,
+			inLong("btrfs", readdirCases),
 			readdirOddCases,
 			linkCases,
 			indexCases,
@@ -123,13 +123,13 @@ func Suite() suites.Suite {
 			handleCases(),
 			leisurely(contextCases),
 			flagCases,
-			syncCases,
-			errorCases,
-			cloneCases(),
-			quotaCases,
-			unlikeCases,
-			blockCases,
-			fixedCases(),
+			leisurely(syncCases),
+			leisurely(errorCases),
+			leisurely(cloneCases()),
+			leisurely(quotaCases),
+			leisurely(unlikeCases),
+			leisurely(blockCases),
+			leisurely(fixedCases()),
 			fuzzCases(),
 		),
 	}
