@@ -35,12 +35,11 @@ func Normalise(log []byte) []Line {
 type normaliser struct {
 	emit   func(*Line)
 	form   form
-	held   *Line  // a quoted line whose end may come in the next
-	width  int    // of held in the log, bytes
-	entry  entry  // the journal entry being read
-	stamps int    // lines with a stamp so far
-	line   Line   // the one being given away
-	record string // of a pstore dump, "Panic#1"
+	held   *Line // a quoted line whose end may come in the next
+	width  int   // of held in the log, bytes
+	entry  entry // the journal entry being read
+	stamps int   // lines with a stamp so far
+	line   Line  // the one being given away
 }
 
 // all takes a whole log.
