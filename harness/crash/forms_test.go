@@ -167,10 +167,17 @@ func TestNormaliseForms(t *testing.T) {
 
 // A mail program breaks long lines; their ends are put back.
 func TestNormaliseJoinsWrappedLines(t *testing.T) {
-	mail := "> [   12.345678] CPU: 0 PID: 123 Comm: foo Tainted: G        W  OE\n> 5.4.0-42-generic #46-Ubuntu\n> [   12.345679] x\n>\n> text\n"
+	for _, mark := range []string{"> ", ""} {
+		joinsWrapped(t, "> [   12.345678] CPU: 0 PID: 123 Comm: foo Tainted: G        W  OE\n"+mark+"5.4.0-42-generic #46-Ubuntu\n> [   12.345679] x\n>\n> text\n")
+	}
+}
+
+func joinsWrapped(t *testing.T, mail string) {
+	t.Helper()
 	lines := Normalise([]byte(mail))
 	assert.Equal(t, lines[0].Text, "CPU: 0 PID: 123 Comm: foo Tainted: G        W  OE 5.4.0-42-generic #46-Ubuntu")
-	assert.Equal(t, mail[lines[0].Start:lines[0].End], mail[:strings.Index(mail, "\n> [   12.345679]")])
+	first, _, _ := strings.Cut(mail, "\n> [   12.345679]")
+	assert.Equal(t, mail[lines[0].Start:lines[0].End], first)
 	assert.Equal(t, lines[1].Text, "x")
 }
 

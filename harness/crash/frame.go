@@ -149,8 +149,29 @@ func frameLine(msg string) (Frame, bool) {
 		s, reliable = strings.TrimLeft(after, " "), false
 	}
 	f, rest, ok := symbol(s)
+	if !ok {
+		return armFrame(s)
+	}
 	f.Reliable = reliable
-	return f, ok && endsFrame(rest)
+	return f, endsFrame(rest)
+}
+
+// armFrame reads a line of 32-bit ARM: "f from g+0x1c/0x30", and before 5.18
+// "(f) from [<80123456>] (g+0x1c/0x30)" (arch/arm/kernel/traps.c).
+func armFrame(s string) (Frame, bool) {
+	name, caller, ok := strings.Cut(s, " from ")
+	if !ok {
+		return Frame{}, false
+	}
+	if _, after, ok := strings.Cut(caller, ">] ("); ok {
+		caller = after
+	}
+	name = strings.Trim(name, "()")
+	n := nameLen(name)
+	if _, _, called := symbol(caller); !called || n == 0 || n < len(name) && name[n] != '+' {
+		return Frame{}, false
+	}
+	return Frame{Func: name[:n], Reliable: true}, true
 }
 
 // endsFrame tells a frame from a sentence that begins with an address.

@@ -35,12 +35,11 @@ func Normalise(log []byte) []Line {
 type normaliser struct {
 	emit   func(*Line)
 	form   form
-	held   *Line  // a quoted line whose end may come in the next
-	width  int    // of held in the log, bytes
-	entry  entry  // the journal entry being read
-	stamps int    // lines with a stamp so far
-	line   Line   // the one being given away
-	record string // of a pstore dump, "Panic#1"
+	held   *Line // a quoted line whose end may come in the next
+	width  int   // of held in the log, bytes
+	entry  entry // the journal entry being read
+	stamps int   // lines with a stamp so far
+	line   Line  // the one being given away
 }
 
 // all takes a whole log.
@@ -116,9 +115,10 @@ func (n *normaliser) plain(line string, offset, end int64) {
 const wrapColumn = 55
 
 // wrapped joins a line to the one a mail program broke it off from: that one is
-// quoted, has a stamp and is long, and this one has none.
+// quoted, has a stamp and is long, and this one has none. Some programs quote the
+// rest and some do not.
 func (n *normaliser) wrapped(text, raw string, quoted, peeled bool, end int64) bool {
-	if n.held == nil || !quoted || peeled || n.width < wrapColumn || strings.TrimSpace(text) == "" {
+	if n.held == nil || peeled || !quoted && strings.HasPrefix(text, " ") || n.width < wrapColumn || strings.TrimSpace(text) == "" {
 		return false
 	}
 	n.held.Text += " " + strings.TrimSpace(text)

@@ -99,7 +99,7 @@ func (o *report) absorbs(next *opening, msg string) bool {
 	case class == ListCorruption || class == Refcount:
 		return (o.Class == Warning || o.Class == Bug) && !started
 	case dies(msg) || strings.HasPrefix(msg, "Internal error: "):
-		return damaging[o.Class] && !o.faulted && !(o.Class == KASAN && started)
+		return damaging[o.Class] && !o.faulted && (o.Class != KASAN || !started)
 	case class == DoubleFault || class == StackOverflow && o.Class == DoubleFault:
 		return o.Class == StackOverflow || o.Class == DoubleFault
 	case next.proof && (class == Warning || class == Lockdep || class == Other):

@@ -43,13 +43,16 @@ func (s *Symbols) add(module, function string) {
 	s.modules[module][plainName(function)] = true
 }
 
+// isText has the types of symbols that are functions (nm(1)).
+var isText = set(`t T w W`)
+
 // ReadSystemMap adds the functions of a System.map, or of /proc/kallsyms, whose
 // lines of modules end in "[module]". Both are "address type name" (nm(1)).
 func (s *Symbols) ReadSystemMap(r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
-		if len(fields) < 3 || len(fields[1]) != 1 || !strings.Contains("tTwW", fields[1]) {
+		if len(fields) < 3 || !isText[fields[1]] {
 			continue
 		}
 		module := ""

@@ -5,6 +5,9 @@
 // A frame says its function and the offset in it, so that it does not matter
 // where the kernel was loaded (KASLR): the function's address is looked up in
 // the symbol table, and addresses in the record are not needed.
+//
+// A module is not linked: all its sections begin at address 0. Only functions in
+// .text are resolved there, not those of init and exit.
 package symbol
 
 import (
@@ -48,7 +51,7 @@ func Open(name string, r io.ReaderAt) (*Binary, error) {
 		return nil, fmt.Errorf("read debug information of %s: %w", name, err)
 	}
 	for _, s := range symbols {
-		if elf.ST_TYPE(s.Info) == elf.STT_FUNC && s.Section != elf.SHN_UNDEF {
+		if elf.ST_TYPE(s.Info) == elf.STT_FUNC && resolvable(f, s) {
 			b.functions[s.Name] = append(b.functions[s.Name], s)
 		}
 	}
@@ -62,6 +65,14 @@ func Open(name string, r io.ReaderAt) (*Binary, error) {
 		return nil, fmt.Errorf("read debug information of %s: %w", name, ErrStripped)
 	}
 	return b, nil
+}
+
+// resolvable reports whether the symbol's address stands for it alone.
+func resolvable(f *elf.File, s elf.Symbol) bool {
+	if s.Section == elf.SHN_UNDEF || int(s.Section) >= len(f.Sections) {
+		return false
+	}
+	return f.Type != elf.ET_REL || f.Sections[s.Section].Name == ".text"
 }
 
 // ErrStripped is returned for a file that has none.
@@ -139,9 +150,7 @@ func (b *Binary) frame(f crash.Frame, back uint64) []crash.Frame {
 // up to the next symbol, to which it is padded.
 const alignment = 64
 
-// at finds the line and the functions compiled in at an address. In a module,
-// which is not linked, addresses count from their section: only a function of
-// the name counts there.
+// at finds the line and the functions compiled in at an address.
 func (b *Binary) at(f crash.Frame, pc uint64) []crash.Frame {
 	for _, u := range b.units {
 		if !covers(u.ranges, pc) {
