@@ -9,10 +9,12 @@ import (
 	"github.com/kernel-playground/kplay/suites"
 )
 
+// cloned is the size of the files that share their data.
+const cloned = 1 << 20
+
 // cloneCases are about file systems that let files share their data. They run
 // on xfs, and on btrfs where that is worth it.
 func cloneCases() []suites.Case {
-	big := long(1 << 20)
 	var all []suites.Case
 	for _, disk := range []string{"xfs", "btrfs"} {
 		all = append(all, withDisks(disk, "", []suites.Case{
@@ -20,6 +22,7 @@ func cloneCases() []suites.Case {
 				Name: "clone-copy-up-" + disk,
 				Doc:  "On " + disk + " a file is copied up by sharing its data with the lower one, and each keeps its own content (fs/overlayfs/copy_up.c since 4.10, do_clone_file_range).",
 				Run: func(t *suites.T) {
+					big := long(cloned)
 					o := cloneOverlay(t, disk, lower(file("a", big)))
 					o.chmod("a", 0o600)
 					if !o.shared(o.inUpper("a")) {
@@ -33,6 +36,7 @@ func cloneCases() []suites.Case {
 				Name: "clone-file-" + disk,
 				Doc:  "On " + disk + " FICLONE makes a file of the overlay share its data with a lower one, which is not copied up for it (ioctl_ficlone(2)).",
 				Run: func(t *suites.T) {
+					big := long(cloned)
 					o := cloneOverlay(t, disk, lower(file("a", big)))
 					to, from := o.open("b", unix.O_CREAT|unix.O_WRONLY), o.open("a", unix.O_RDONLY)
 					o.do("clone", errors.Join(unix.IoctlFileClone(to, from), unix.Close(to), unix.Close(from)))
@@ -47,7 +51,8 @@ func cloneCases() []suites.Case {
 				Name: "clone-range-" + disk,
 				Doc:  "On " + disk + " FICLONERANGE replaces a part of a lower file, which is copied up, by that of another (ioctl_ficlonerange(2)).",
 				Run: func(t *suites.T) {
-					other := long(2 << 20)[1<<20:]
+					big := long(cloned)
+					other := long(2 * cloned)[cloned:]
 					o := cloneOverlay(t, disk, lower(file("a", big), file("b", other)))
 					to, from := o.open("b", unix.O_WRONLY), o.open("a", unix.O_RDONLY)
 					arg := unix.FileCloneRange{Src_fd: int64(from), Src_offset: 64 << 10, Src_length: 128 << 10, Dest_offset: 256 << 10}
@@ -59,6 +64,7 @@ func cloneCases() []suites.Case {
 				Name: "clone-same-" + disk,
 				Doc:  "On " + disk + " FIDEDUPERANGE makes upper files share what is the same in both, and refuses to do so to a lower file with EPERM, which is not copied up (ioctl_fideduperange(2); fs/overlayfs/file.c, ovl_remap_file_range).",
 				Run: func(t *suites.T) {
+					big := long(cloned)
 					o := cloneOverlay(t, disk, lower(file("a", big)))
 					o.write("b", big)
 					o.write("c", big)
@@ -78,6 +84,7 @@ func cloneCases() []suites.Case {
 		Name: "clone-not-there",
 		Doc:  "Where the file system cannot share data FICLONE is refused with EOPNOTSUPP and changes nothing, and files are copied up all the same (ioctl_ficlone(2)).",
 		Run: func(t *suites.T) {
+			big := long(cloned)
 			o := newOverlay(t, allOn("ext4", ""), lower(file("a", big), file("b", "kept")))
 			to, from := o.open("b", unix.O_WRONLY), o.open("a", unix.O_RDONLY)
 			o.refused("clone", unix.IoctlFileClone(to, from), unix.EOPNOTSUPP)

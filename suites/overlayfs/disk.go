@@ -26,7 +26,7 @@ var disks = []suites.Disk{
 	{Name: "btrfs", Tool: "mkfs.btrfs", Package: "btrfs-progs", Size: 128 << 20, Args: []string{"-q", "FILE"}, Modules: []string{"loop", "btrfs"}},
 	{Name: "vfat", Tool: "mkfs.vfat", Package: "dosfstools", Size: 4 << 20, Args: []string{"FILE"}, Modules: []string{"loop", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1"}},
 	{Name: "squashfs", Tool: "sqfstar", Package: "squashfs-tools", Args: []string{"-quiet", "-no-progress", "-exports", "FILE"}, Content: packFixed(fixedTree), Modules: []string{"loop", "squashfs"}},
-	{Name: "erofs", Tool: "mkfs.erofs", Package: "erofs-utils", Args: []string{"--all-root", "FILE", "TREE"}, Content: packFixed(plainTree()), Modules: []string{"loop", "erofs"}},
+	{Name: "erofs", Tool: "mkfs.erofs", Package: "erofs-utils", Args: []string{"--all-root", "FILE", "TREE"}, Content: packFixed(plainTree), Modules: []string{"loop", "erofs"}},
 }
 
 func ext4(name string, args ...string) suites.Disk {

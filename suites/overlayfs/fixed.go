@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,31 +18,34 @@ import (
 var fixedStamp = time.Unix(stamp.Unix(), 0)
 
 // fixedTree is what a disk that cannot be written to holds: every kind of
-// object that can be packed, and what overlays make of layers.
-var fixedTree = []node{
-	dir("d",
-		file("a", "lower").perm(0o640).owned(7, 8).xattr("user.keep", "kept").xattr("trusted.keep", "too"),
-		symlink("l", "a").owned(7, 8),
-		file("set-user-id", "#!").perm(0o6755).owned(9, 10),
-		fifo("fifo"),
-		device("chr", unix.S_IFCHR, 1, 3),
-		device("blk", unix.S_IFBLK, 7, 1),
-	).perm(0o751).owned(5, 6),
-	dir("deep", dir("1", dir("2", dir("3", dir("4", dir("5", file("leaf", "deep down"))))))),
-	file("big", long(1<<20+4097)),
-	file("empty", ""),
-	file("link1", "two names"),
-	whiteout("gone"),
-	dir("hides", file("new", "n")).opaque(),
-	dir("merges", file("top", "t"), whiteout("gone")),
-}
+// object that can be packed, and what overlays make of layers. It is made when it
+// is asked for: each process that runs cases would take its time for it.
+var fixedTree = sync.OnceValue(func() []node {
+	return []node{
+		dir("d",
+			file("a", "lower").perm(0o640).owned(7, 8).xattr("user.keep", "kept").xattr("trusted.keep", "too"),
+			symlink("l", "a").owned(7, 8),
+			file("set-user-id", "#!").perm(0o6755).owned(9, 10),
+			fifo("fifo"),
+			device("chr", unix.S_IFCHR, 1, 3),
+			device("blk", unix.S_IFBLK, 7, 1),
+		).perm(0o751).owned(5, 6),
+		dir("deep", dir("1", dir("2", dir("3", dir("4", dir("5", file("leaf", "deep down"))))))),
+		file("big", long(1<<20+4097)),
+		file("empty", ""),
+		file("link1", "two names"),
+		whiteout("gone"),
+		dir("hides", file("new", "n")).opaque(),
+		dir("merges", file("top", "t"), whiteout("gone")),
+	}
+})
 
 // fixedLink is a second name of link1 in the fixed tree.
 const fixedLink = "link2"
 
 // plainTree is the fixed tree without what only root can make on the host: other
 // owners, devices, and trusted attributes, so that no directory is opaque.
-func plainTree() []node { return plain(fixedTree) }
+func plainTree() []node { return plain(fixedTree()) }
 
 func plain(nodes []node) (out []node) {
 	for _, n := range nodes {
@@ -58,10 +62,10 @@ func plain(nodes []node) (out []node) {
 }
 
 // packFixed gives what writes a tree, with fixedLink, as a tar archive.
-func packFixed(tree []node) func(io.Writer) error {
+func packFixed(tree func() []node) func(io.Writer) error {
 	return func(w io.Writer) error {
 		t := tar.NewWriter(w)
-		if err := packTar(t, "", tree); err != nil {
+		if err := packTar(t, "", tree()); err != nil {
 			return err
 		}
 		err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: fixedLink, Linkname: "link1", Mode: 0o644, ModTime: fixedStamp})

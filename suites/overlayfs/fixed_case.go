@@ -50,11 +50,11 @@ func change(nodes []node, path []string, by func(node) *node) (out []node) {
 // fixedCases have a lower layer that was made in one go and cannot be written to,
 // as images of containers and live systems are.
 func fixedCases() []suites.Case {
-	return slices.Concat(fixedOn("squashfs", fixedTree), fixedOn("erofs", plainTree()))
+	return slices.Concat(fixedOn("squashfs", fixedTree), fixedOn("erofs", plainTree))
 }
 
-func fixedOn(disk string, tree []node) []suites.Case {
-	fixedShown := func() []node { return shown(tree) }
+func fixedOn(disk string, tree func() []node) []suites.Case {
+	fixedShown := func() []node { return shown(tree()) }
 	return withDisks(disk, "", []suites.Case{
 		{
 			Name: disk + "-shown",
@@ -87,7 +87,7 @@ func fixedOn(disk string, tree []node) []suites.Case {
 				// chown(2) takes the set-user-ID and set-group-ID bits away.
 				o.chmod("d/set-user-id", 0o6755)
 				o.shows(fixedShown()...)
-				o.compare("upper layer", o.upper+"/d", tree[0].children)
+				o.compare("upper layer", o.upper+"/d", tree()[0].children)
 			},
 		},
 		{
@@ -118,7 +118,7 @@ func fixedOn(disk string, tree []node) []suites.Case {
 				want = change(want, []string{"big"}, func(node) *node { return nil })
 				want = change(want, []string{"merges", "bottom"}, func(node) *node { return nil })
 				want = change(want, []string{"deep"}, func(n node) *node { n.children = nil; return &n })
-				o.shows(append(want, dir("moved", tree[1].children[0].children...))...)
+				o.shows(append(want, dir("moved", tree()[1].children[0].children...))...)
 			},
 		},
 		{
