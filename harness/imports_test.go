@@ -25,6 +25,7 @@ var layers = map[string][]string{
 	"harness/vm":                {},
 	"harness/template":          {"harness/vm", "images/flock"},
 	"images/flock":              {},
+	"images/kdbus":              {},
 	"images/kernel":             {"images/flock"},
 	"images/initramfs":          {"images/kernel", "images/flock", "images/initramfs/userland"},
 	"images/initramfs/userland": {},
