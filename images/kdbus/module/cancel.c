@@ -59,10 +59,9 @@ static void add_watch(struct file *file, wait_queue_head_t *head,
 						   table);
 	struct kdbus_watch *watch = kmalloc(sizeof(*watch), GFP_KERNEL_ACCOUNT);
 
-	if (!watch) {
-		cancel->error = -ENOMEM;
+	/* Then nothing calls it off. It still has a deadline. */
+	if (!watch)
 		return;
-	}
 	watch->cancel = cancel;
 	watch->head = head;
 	init_waitqueue_func_entry(&watch->entry, raise);
@@ -75,19 +74,16 @@ static void add_watch(struct file *file, wait_queue_head_t *head,
  * @cancel:	what kdbus_cancel_open() filled in; without a file, nothing is
  *		done here or later
  * @wake:	whom to wake
- *
- * Return: 0, or -ENOMEM.
  */
-int kdbus_cancel_watch(struct kdbus_cancel *cancel, wait_queue_head_t *wake)
+void kdbus_cancel_watch(struct kdbus_cancel *cancel, wait_queue_head_t *wake)
 {
 	if (!cancel->file)
-		return 0;
+		return;
 	cancel->wake = wake;
 	INIT_LIST_HEAD(&cancel->watches);
 	init_poll_funcptr(&cancel->table, add_watch);
 	if (vfs_poll(cancel->file, &cancel->table) & EPOLLIN)
 		WRITE_ONCE(cancel->raised, true);
-	return cancel->error;
 }
 
 /* Whether the file is readable. This may sleep. */

@@ -13,7 +13,6 @@
  * @table:	how it tells us its wait queues
  * @watches:	our entries in these
  * @wake:	who is to be woken
- * @error:	an entry could not be made
  * @raised:	the file woke us since it was last looked at
  */
 struct kdbus_cancel {
@@ -21,12 +20,11 @@ struct kdbus_cancel {
 	poll_table table;
 	struct list_head watches;
 	wait_queue_head_t *wake;
-	int error;
 	bool raised;
 };
 
 int kdbus_cancel_open(struct kdbus_cancel *cancel, int fd);
-int kdbus_cancel_watch(struct kdbus_cancel *cancel, wait_queue_head_t *wake);
+void kdbus_cancel_watch(struct kdbus_cancel *cancel, wait_queue_head_t *wake);
 bool kdbus_cancel_due(struct kdbus_cancel *cancel);
 bool kdbus_cancel_raised(struct kdbus_cancel *cancel);
 void kdbus_cancel_close(struct kdbus_cancel *cancel);

@@ -12,10 +12,11 @@
 #include <linux/sched/mm.h>
 #include <linux/version.h>
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
-typedef struct mnt_idmap kdbus_idmap;
+/* What the operations of inodes are given: struct kdbus_idmap. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+#define kdbus_idmap user_namespace
 #else
-typedef struct user_namespace kdbus_idmap;
+#define kdbus_idmap mnt_idmap
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)

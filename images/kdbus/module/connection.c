@@ -47,6 +47,14 @@ struct kdbus_conn *kdbus_conn_ref(struct kdbus_conn *conn)
 	return conn;
 }
 
+/* A connection that has ended is not counted, whoever still refers to it. */
+static void uncount(struct kdbus_conn *conn)
+{
+	if (conn->counted)
+		atomic_dec(&conn->user->conns);
+	conn->counted = false;
+}
+
 static void conn_free(struct kref *kref)
 {
 	struct kdbus_conn *conn = container_of(kref, struct kdbus_conn, kref);
@@ -54,8 +62,7 @@ static void conn_free(struct kref *kref)
 	WARN_ON(!list_empty(&conn->ep_link) || !list_empty(&conn->claims));
 	WARN_ON(!list_empty(&conn->requests) || !list_empty(&conn->duties));
 	WARN_ON(atomic_read(&conn->request_count));
-	if (conn->counted)
-		atomic_dec(&conn->user->conns);
+	uncount(conn);
 	kdbus_matches_destroy(&conn->matches);
 	kdbus_queue_destroy(&conn->queue);
 	kdbus_pool_free(conn->pool);
@@ -377,6 +384,7 @@ static void take_apart(struct kdbus_conn *conn)
 		kdbus_notify_id(bus, KDBUS_ITEM_ID_REMOVE, conn->id,
 				conn->flags);
 	kdbus_notify_flush(bus);
+	uncount(conn);
 	complete_all(&conn->gone);
 }
 

@@ -36,17 +36,17 @@
 static atomic64_t last_ino = ATOMIC64_INIT(0);
 
 /* The default would change the mode or the size of what has neither. */
-static int kdbus_fs_setattr(kdbus_idmap *idmap, struct dentry *dentry,
+static int kdbus_fs_setattr(struct kdbus_idmap *idmap, struct dentry *dentry,
 			    struct iattr *attr)
 {
 	return -EPERM;
 }
 
 /*
- * The link count of a directory is 2, whatever is in it: libfs, which takes one
- * off the parent when it removes a directory, is not to be asked.
+ * The link count of a directory is 2, whatever is in it. The inode's own counts
+ * the directories below, for libfs takes one off when it removes one.
  */
-static int kdbus_fs_getattr(kdbus_idmap *idmap, const struct path *path,
+static int kdbus_fs_getattr(struct kdbus_idmap *idmap, const struct path *path,
 			    struct kstat *stat, u32 mask, unsigned int flags)
 {
 	int ret = simple_getattr(idmap, path, stat, mask, flags);

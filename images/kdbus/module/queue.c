@@ -2,7 +2,7 @@
 /*
  * Queues: messages at their receiver, and what their senders may fill it with.
  *
- * A message comes in in three steps. It is charged for and gets a slice
+ * A message arrives in three steps. It is charged for and gets a slice
  * (kdbus_queued_new()), its bytes are written with no lock of the queue held,
  * and it is put in line (kdbus_queued_add()). The receiver may have gone in
  * between, or the bytes may turn out not to be there: then it is freed, and

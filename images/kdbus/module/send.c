@@ -384,8 +384,8 @@ static int call(struct kdbus_conn *src, struct kdbus_message *msg,
 	kdbus_gate_leave(&src->gate);
 	if (IS_ERR(slot))
 		return PTR_ERR(slot);
-	ret = kdbus_cancel_watch(cancel, &slot->wait);
-	ret = kdbus_slot_wait(slot, cancel, &queued) ?: ret;
+	kdbus_cancel_watch(cancel, &slot->wait);
+	ret = kdbus_slot_wait(slot, cancel, &queued);
 	/* Its entries in the file's queues wake the slot. */
 	kdbus_cancel_close(cancel);
 	kdbus_slot_unref(slot);
