@@ -216,7 +216,9 @@ static int list(struct kdbus_conn *conn, struct kdbus_args *args)
 	down_read(&bus->conns_rwsem);
 	down_read(&bus->names.rwsem);
 	hash_for_each(bus->conns, i, other, bus_node)
-		if (!kdbus_conn_is_monitor(other))
+		/* What is too much for the pool need not grow any more. */
+		if (!kdbus_conn_is_monitor(other) &&
+		    blob.len <= conn->pool->size)
 			list_one(conn, other, cmd->flags, &blob);
 	up_read(&bus->names.rwsem);
 	up_read(&bus->conns_rwsem);

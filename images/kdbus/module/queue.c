@@ -351,7 +351,10 @@ static int move_one(struct kdbus_conn *to, struct kdbus_queued *from)
 	queued->name_id = from->name_id;
 	ret = kdbus_slice_copy(queued->slice, from->slice);
 	if (!ret) {
+		/* Before it can be received there, and answered. */
 		swap(queued->slot, from->slot);
+		if (queued->slot)
+			kdbus_slot_move(queued->slot, to);
 		ret = kdbus_queued_add(queued, NULL);
 		if (ret < 0)
 			swap(queued->slot, from->slot);
@@ -383,7 +386,6 @@ void kdbus_conn_move(struct kdbus_conn *to, struct kdbus_conn *from,
 		list_add_tail(&queued->link, &moving);
 	}
 	mutex_unlock(&from->lock);
-	kdbus_slots_move(to, from, name_id);
 	list_for_each_entry_safe(queued, next, &moving, link) {
 		if (move_one(to, queued) < 0) {
 			kdbus_queue_lose(to);
@@ -431,6 +433,9 @@ static u64 install_files(struct kdbus_queued *queued)
  * kdbus_queued_hand_over() - give a message to the calling process
  * @queued:	the message, in no queue; it is freed
  * @info:	where to put what the process is told about it
+ *
+ * info->msg_size is that of the whole slice, the payload included. (2015's
+ * header called it a copy of the message's own size, its code did this.)
  */
 void kdbus_queued_hand_over(struct kdbus_queued *queued,
 			    struct kdbus_msg_info *info)

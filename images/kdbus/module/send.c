@@ -230,6 +230,7 @@ static struct kdbus_conn *find_receiver(struct kdbus_bus *bus,
 	owner = kdbus_entry_owner(entry);
 	if (head->dst_id && head->dst_id != owner->conn->id)
 		return ERR_PTR(-EREMCHG);
+	/* The header of 2015 said that this was ignored; its code did this. */
 	if (head->flags & KDBUS_MSG_NO_AUTO_START &&
 	    owner->flags & KDBUS_NAME_ACTIVATOR)
 		return ERR_PTR(-EADDRNOTAVAIL);
@@ -252,7 +253,7 @@ static int send_request(struct kdbus_conn *src, struct kdbus_message *msg,
 			struct kdbus_slot **slot)
 {
 	*slot = kdbus_slot_new(src, dst, msg->head->cookie,
-			       msg->head->timeout_ns, name_id, sync);
+			       msg->head->timeout_ns, sync);
 	if (IS_ERR(*slot))
 		return PTR_ERR(*slot);
 	deliver_to_monitors(src->ep->bus, msg, src);
@@ -441,7 +442,6 @@ static int send(struct kdbus_conn *conn, struct kdbus_cmd_send *cmd,
 			ret = call(conn, &msg, cancel, &cmd->reply);
 		else
 			ret = post(conn, &msg);
-		kdbus_notify_flush(bus);
 	}
 	kdbus_message_destroy(&msg);
 	return ret;

@@ -8,6 +8,9 @@
  * one end: a reply, the deadline, the death of either side, or the request being
  * dropped.
  *
+ * A request that goes on with its name, between activator and service, takes its
+ * slot along; one that has been received stays with who received it.
+ *
  * Asynchronous: the deadline is watched by one work item of the bus, which tells
  * the requester by a notification.
  *
@@ -44,7 +47,6 @@ static struct kdbus_bus *bus_of(const struct kdbus_slot *slot)
  * @replier:	whom it is sent to
  * @cookie:	of the request
  * @deadline:	in ns of CLOCK_MONOTONIC
- * @name_id:	the name it is sent to, or 0
  * @sync:	the requester will wait
  *
  * Return: the slot, with a reference, or an error pointer: -EMLINK if there are
@@ -52,7 +54,7 @@ static struct kdbus_bus *bus_of(const struct kdbus_slot *slot)
  */
 struct kdbus_slot *kdbus_slot_new(struct kdbus_conn *requester,
 				  struct kdbus_conn *replier, u64 cookie,
-				  u64 deadline, u64 name_id, bool sync)
+				  u64 deadline, bool sync)
 {
 	struct kdbus_slot *slot;
 
@@ -69,7 +71,6 @@ struct kdbus_slot *kdbus_slot_new(struct kdbus_conn *requester,
 	slot->replier = kdbus_conn_ref(replier);
 	slot->cookie = cookie;
 	slot->deadline = deadline;
-	slot->name_id = name_id;
 	slot->sync = sync;
 	slot->waiting = sync;
 	slot->state = KDBUS_SLOT_NEW;
@@ -391,6 +392,7 @@ int kdbus_slot_wait(struct kdbus_slot *slot, struct kdbus_cancel *cancel,
 		/* Raised just now, it is to be looked at first. */
 		if (!kdbus_cancel_raised(cancel))
 			late = !schedule_hrtimeout(&deadline, HRTIMER_MODE_ABS);
+		__set_current_state(TASK_RUNNING);
 	}
 	finish_wait(&slot->wait, &wait);
 	if (ret < 0)
@@ -454,31 +456,23 @@ void kdbus_slots_fail(struct kdbus_conn *conn)
 }
 
 /**
- * kdbus_slots_move() - let the new owner of a name answer what was sent there
- * @to:		the new owner
- * @from:	the old owner
- * @name_id:	the name
+ * kdbus_slot_move() - let another connection answer a request
+ * @slot:	its slot; nothing happens if that has ended
+ * @to:		who has been given the request
  */
-void kdbus_slots_move(struct kdbus_conn *to, struct kdbus_conn *from,
-		      u64 name_id)
+void kdbus_slot_move(struct kdbus_slot *slot, struct kdbus_conn *to)
 {
-	struct kdbus_bus *bus = to->ep->bus;
-	struct kdbus_slot *slot, *next;
-	unsigned int moved = 0;
-	LIST_HEAD(moving);
+	struct kdbus_bus *bus = bus_of(slot);
+	struct kdbus_conn *from = NULL;
 
 	spin_lock(&bus->slots_lock);
-	list_for_each_entry_safe(slot, next, &from->duties, by_replier) {
-		if (slot->name_id != name_id)
-			continue;
-		list_move_tail(&slot->by_replier, &moving);
+	if (slot->state == KDBUS_SLOT_PENDING) {
+		list_move(&slot->by_replier, &to->duties);
+		from = slot->replier;
 		slot->replier = kdbus_conn_ref(to);
-		moved++;
 	}
-	list_splice(&moving, &to->duties);
 	spin_unlock(&bus->slots_lock);
-	/* The caller has one more. */
-	while (moved--)
+	if (from)
 		kdbus_conn_unref(from);
 }
 

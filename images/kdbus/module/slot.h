@@ -28,7 +28,6 @@ enum kdbus_slot_state {
  * @replier:	who can answer; follows the request when that moves
  * @cookie:	of the request
  * @deadline:	when it is too late, in ns of CLOCK_MONOTONIC
- * @name_id:	the name the request was sent to, or 0
  * @sync:	the requester waits in SEND
  * @state:	what became of it
  * @waiting:	somebody sleeps; otherwise a sync slot was interrupted
@@ -39,8 +38,8 @@ enum kdbus_slot_state {
  * @by_deadline: in bus->deadlines, if the deadline is to be watched
  * @wait:	who waits
  *
- * All but @kref, @requester, @cookie, @deadline, @sync and @name_id are
- * protected by bus->slots_lock.
+ * All but @kref, @requester, @cookie, @deadline and @sync are protected by
+ * bus->slots_lock.
  */
 struct kdbus_slot {
 	struct kref kref;
@@ -48,7 +47,6 @@ struct kdbus_slot {
 	struct kdbus_conn *replier;
 	u64 cookie;
 	u64 deadline;
-	u64 name_id;
 	bool sync;
 	enum kdbus_slot_state state;
 	bool waiting;
@@ -62,7 +60,7 @@ struct kdbus_slot {
 
 struct kdbus_slot *kdbus_slot_new(struct kdbus_conn *requester,
 				  struct kdbus_conn *replier, u64 cookie,
-				  u64 deadline, u64 name_id, bool sync);
+				  u64 deadline, bool sync);
 struct kdbus_slot *kdbus_slot_ref(struct kdbus_slot *slot);
 void kdbus_slot_unref(struct kdbus_slot *slot);
 void kdbus_slot_link(struct kdbus_slot *slot);
@@ -71,14 +69,13 @@ struct kdbus_slot *kdbus_slot_claim(struct kdbus_conn *replier,
 void kdbus_slot_answer(struct kdbus_slot *slot, int error,
 		       struct kdbus_queued *answer);
 void kdbus_slot_fail(struct kdbus_slot *slot);
+void kdbus_slot_move(struct kdbus_slot *slot, struct kdbus_conn *to);
 struct kdbus_slot *kdbus_slot_resume(struct kdbus_conn *conn, u64 cookie);
 int kdbus_slot_wait(struct kdbus_slot *slot, struct kdbus_cancel *cancel,
 		    struct kdbus_queued **answer);
 
 void kdbus_slots_forget(struct kdbus_conn *conn);
 void kdbus_slots_fail(struct kdbus_conn *conn);
-void kdbus_slots_move(struct kdbus_conn *to, struct kdbus_conn *from,
-		      u64 name_id);
 void kdbus_slots_expire(struct work_struct *work);
 
 #endif /* _KDBUS_SLOT_H */
