@@ -5,9 +5,13 @@
 // and never merged. The module in the directory module is an implementation of
 // its interface for kernels of today: it is built against the headers of Linux
 // 6.1 and 6.12 as Debian ships them, and its design is told in its main.c. It is
-// not the code of 2015. Unlike the rest of this repository it is licensed under
-// the GPL, version 2: it is derived from no other work, but a module that uses
-// the kernel's GPL symbols must be.
+// not the code of 2015; where it behaves differently on purpose, a comment that
+// has that year says so. It is licensed under the GPL, version 2, for it uses
+// symbols that the kernel exports to such modules only.
+//
+// One promise of 2015 it cannot keep: metadata that a sender withholds is shown
+// to receivers that could read it in procfs, and whether procfs was mounted with
+// hidepid is nothing a module can find out any more (see meta.c).
 //
 // The sources are in the binary, so that a module can be built wherever there
 // are make, a compiler and the headers of the kernel it is for.
