@@ -19,7 +19,7 @@
  * the same cookie, that is normally the call started over, takes it up whatever
  * it says otherwise. A reply that comes in between is kept in the slot.
  *
- * A reply is brought to a synchronous requester with no lock held, in the state
+ * A reply is brought to a synchronous requester without slots_lock, in the state
  * CLAIMED, in which nobody else ends the slot; who waits then waits for DONE,
  * which no user memory and no other waiting can delay.
  */
