@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"harness/template":          {"harness/vm", "images/flock"},
 	"images/disk":               {"suites"},
 	"images/flock":              {},
+	"images/kdbus":              {},
 	"images/kernel":             {"images/flock"},
 	"images/initramfs":          {"images/kernel", "images/flock", "images/initramfs/userland"},
 	"images/initramfs/userland": {},
