@@ -77,7 +77,7 @@ func (f fuzz) run(t *suites.T, i uint64) {
 	}
 	acts, wrong = f.shrink(t, acts[:at], wrong)
 	t.Errorf("seed %d: the overlay and a plain tree differ: %s", seed, wrong[0])
-	t.Logf("on the same kernel, the same again: kplay run KERNEL --case overlayfs/%s-1 --seed %d --ops %d", f.name, seed, ops)
+	t.Logf("on the same kernel, the same again: kplay run KERNEL --case overlayfs/%s --seed %d --ops %d", f.caseName(1), seed, ops)
 	for _, line := range wrong[1:] {
 		t.Log(line)
 	}
