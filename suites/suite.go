@@ -24,6 +24,9 @@ type Suite struct {
 	Modules  []string // kernel modules the cases cannot do without
 	OnDemand bool     // left out of a run that names no suite
 	Cases    []Case
+
+	// Programs are what cases start in processes of their own: see Program.
+	Programs map[string]func(args []string) (status int)
 }
 
 // A Case is the smallest thing with a verdict. It runs in a child process in

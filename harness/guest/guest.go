@@ -49,6 +49,7 @@ const (
 // Main plays the guest's part if this process is one, and then does not return.
 // On the host it returns at once. It belongs first in main or TestMain.
 func Main(all []suites.Suite) {
+	suites.RunProgram(all)
 	switch role := os.Getenv(RoleVar); {
 	case role == RoleLoader && os.Getpid() == 1:
 		runLoader()
