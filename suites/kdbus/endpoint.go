@@ -123,8 +123,9 @@ var endpointOtherCases = []suites.Case{
 		Run: func(t *suites.T) {
 			f := newBus(t)
 			f.newEndpoint("foo", 0)
+			path := f.bus.Path(endpointName("foo"))
 			f.refused("open as another user", as(nobody, nobody, func() error {
-				fd, err := kc.Open(f.bus.Path(endpointName("foo")))
+				fd, err := kc.Open(path)
 				if err == nil {
 					unix.Close(fd)
 				}

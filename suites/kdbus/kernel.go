@@ -2,6 +2,7 @@ package kdbus
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
@@ -174,4 +175,31 @@ func onThread(f func() error) error {
 		err = f()
 	}()
 	return <-done
+}
+
+// sleeps waits until a thread of this process sleeps (proc(5), stat).
+func (f *fixture) sleeps(tid int) {
+	f.t.Helper()
+	for {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/stat", tid))
+		f.do("look at a thread", err)
+		if _, after, ok := strings.Cut(string(text), ") "); ok && strings.HasPrefix(after, "S") {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// meminfo reads a line of /proc/meminfo, in KiB.
+func meminfo(key string) (kib int, err error) {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	_, after, ok := strings.Cut(string(text), key)
+	if !ok {
+		return 0, fmt.Errorf("/proc/meminfo has no %s", key)
+	}
+	_, err = fmt.Sscan(after, &kib)
+	return kib, err
 }

@@ -304,6 +304,7 @@ var matchOtherCases = []suites.Case{
 				m.Flags = kc.Signal
 				a.sends(m, zeroFilter())
 				f.through(p, "a directed signal, rule "+c.name, c.directed)
+				p.close()
 			}
 		},
 	},

@@ -197,6 +197,9 @@ func (x text) run(t *suites.T) {
 			fd = s.endpoint()
 		}
 		c := s.command(kc.Ops[i], kc.Raw(x.kind, []byte(x.data)))
+		if x.op == kc.Hello {
+			kc.Fixed[kc.HelloCmd](c).AttachSend = kc.AttachAll
+		}
 		if padded {
 			c.Padded()
 		}

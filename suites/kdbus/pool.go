@@ -308,10 +308,7 @@ var poolOtherCases = []suites.Case{
 			p.gets("what leaves traces", 1)
 			for size := 1; size <= 17; size++ {
 				a.sends(to(p, 2), kc.Payload(make([]byte, size)), kc.PayloadAt(0, 3), kc.Payload([]byte{0, 0}))
-				m := p.gets("what comes to its place", 2)
-				if slices.Contains(m.Slice, 0xa5) {
-					t.Errorf("a message of %d bytes has traces of another: %x", size, m.Slice)
-				}
+				f.zeros(p.gets("what comes to its place", 2))
 			}
 		},
 	},

@@ -98,7 +98,7 @@ var defects = []struct {
 	{"deadline before items", kc.Msg{DstID: kc.DstBroadcast, Flags: kc.Signal, Timeout: 1, PayloadType: 1}, []kc.Item{kc.PayloadAt(0, kc.MaxPayload+1)}, unix.ENOTUNIQ},
 	{"items before the destination", kc.Msg{PayloadType: 1}, []kc.Item{kc.PayloadAt(0, kc.MaxPayload+1)}, unix.EMSGSIZE},
 	{"the first item before the second", kc.Msg{DstID: unknownID, PayloadType: 1}, []kc.Item{kc.To("bad"), kc.PayloadAt(0, kc.MaxPayload+1)}, unix.EINVAL},
-	{"the destination's presence before its existence", kc.Msg{DstID: unknownID, Flags: kc.Signal, PayloadType: 1}, nil, unix.EBADMSG},
+	{"the filter before the destination's existence", kc.Msg{DstID: unknownID, Flags: kc.Signal, PayloadType: 1}, nil, unix.EBADMSG},
 	{"descriptors before the destination's existence", kc.Msg{DstID: unknownID, PayloadType: 1}, []kc.Item{kc.FDs(9999)}, unix.EBADF},
 }
 

@@ -1,0 +1,417 @@
+package kdbus
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kernel-playground/kplay/suites"
+	kc "github.com/kernel-playground/kplay/suites/kdbus/kdbusclient"
+)
+
+// rounds is how often each of a race's runners does its part.
+const rounds = 150
+
+// A race is several things done at once, again and again, each of which succeeds
+// or fails with an error that the others explain.
+type race struct {
+	name, doc string
+	setup     func(f *fixture) []runner
+}
+
+// A runner is one part of a race: what it does in a round, and the errors it may
+// see.
+type runner struct {
+	do      func(round int) error
+	allowed []unix.Errno
+}
+
+var races = []race{
+	{"send-vs-close", "Messages to who comes and goes are delivered or refused: ENXIO, ECONNRESET", func(f *fixture) []runner {
+		a := f.peer()
+		var at atomic.Uint64
+		return []runner{
+			{func(n int) error { return a.Send(toID(max(at.Load(), 1), uint64(n))) }, []unix.Errno{unix.ENXIO, unix.ECONNRESET, unix.ENOBUFS}},
+			{func(int) error {
+				c, err := kc.Dial(f.bus.Path("bus"), kc.Options{PoolSize: smallPool})
+				if err != nil {
+					return err
+				}
+				at.Store(c.ID)
+				if _, err := c.Recv(0, 0); err != nil && !errors.Is(err, unix.EAGAIN) {
+					return err
+				}
+				return c.Close()
+			}, nil},
+		}
+	}},
+	{"bus-death", "Connections to a bus that ends are made, or are refused: ENOENT, ESHUTDOWN, ECONNRESET", func(f *fixture) []runner {
+		gone := []unix.Errno{unix.ENOENT, unix.ESHUTDOWN, unix.ECONNRESET}
+		s := f.aBus("mortal")
+		dir := filepath.Join(f.root, s.Name)
+		return []runner{
+			{func(int) error {
+				b, err := kc.NewBus(f.root, s)
+				if err != nil {
+					return err
+				}
+				return b.Close()
+			}, nil},
+			{func(int) error {
+				c, err := kc.Dial(dir+"/bus", kc.Options{PoolSize: 4096})
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				return c.Send(toID(c.ID, 1))
+			}, gone},
+			{func(int) error {
+				fd, err := kc.Open(dir + "/bus")
+				if err != nil {
+					return err
+				}
+				defer unix.Close(fd)
+				return kc.MakeEndpoint(fd, endpointName("ep"), 0)
+			}, gone},
+			{func(int) error {
+				for _, path := range []string{f.root, dir} {
+					if _, err := os.ReadDir(path); err != nil {
+						return err
+					}
+				}
+				return nil
+			}, gone},
+		}
+	}},
+	{"policy-update-vs-talk", "A message while the policy changes is delivered or refused: EPERM", func(f *fixture) []runner {
+		h, a, p := f.peer(holder(nameA)), f.peer(), f.peerAs(nobody, nobody)
+		a.acquires(nameA, 0)
+		return []runner{
+			{func(int) error { return p.send(to(a, 1)) }, []unix.Errno{unix.EPERM, unix.ENOBUFS}},
+			{func(n int) error {
+				if n%2 == 0 {
+					return h.Update(kc.Name(nameA))
+				}
+				return h.Update(kc.Name(nameA), world(kc.PolicyTalk))
+			}, nil},
+			{func(int) error { _, err := a.Recv(0, 0); return err }, []unix.Errno{unix.EAGAIN}},
+		}
+	}},
+	{"match-vs-broadcast", "Broadcasts while matches come and go harm nobody", func(f *fixture) []runner {
+		a, p := f.peer(), f.peer()
+		return []runner{
+			{func(n int) error { return a.Send(broadcast(uint64(n)), zeroFilter()) }, nil},
+			{func(n int) error { return p.Match(uint64(n), 0, kc.OfID(kc.ItemID, kc.MatchAnyID)) }, nil},
+			{func(n int) error { return p.Unmatch(uint64(n)) }, []unix.Errno{unix.EBADSLT}},
+			{func(int) error { _, err := p.Recv(0, 0); return err }, []unix.Errno{unix.EAGAIN}},
+		}
+	}},
+	{"names", "A name that several want has one owner at a time", func(f *fixture) []runner {
+		var all []runner
+		var owners atomic.Int32
+		for range 4 {
+			p := f.peer()
+			all = append(all, runner{func(int) error {
+				if _, err := p.Acquire(nameA, 0); err != nil {
+					return err
+				}
+				if n := owners.Add(1); n != 1 {
+					return fmt.Errorf("%s has %d owners", nameA, n)
+				}
+				owners.Add(-1)
+				return p.Release(nameA)
+			}, []unix.Errno{unix.EEXIST}})
+		}
+		return all
+	}},
+	{"free-free", "A slice is freed once, however many try: ENXIO for the others", func(f *fixture) []runner {
+		p := f.peer()
+		var freed, made atomic.Int64
+		free := runner{func(int) error {
+			err := p.Free(0)
+			if err == nil {
+				freed.Add(1)
+			}
+			return err
+		}, []unix.Errno{unix.ENXIO}}
+		f.t.Cleanup(func() { want(f, "slices freed, of those made", freed.Load(), made.Load()) })
+		return []runner{free, free, {func(int) error {
+			cmd := kc.Encode(kc.InfoCmd{ID: p.ID})
+			if err := kc.Ioctl(p.FD, kc.ConnInfo, cmd); err != nil {
+				return err
+			}
+			made.Add(1)
+			for freed.Load() < made.Load() {
+				if p.Free(0) == nil {
+					freed.Add(1)
+				}
+			}
+			return nil
+		}, nil}}
+	}},
+	{"endpoint-close-vs-traffic", "An endpoint that ends under load resets its connections and harms nobody", func(f *fixture) []runner {
+		a := f.peer()
+		a.leaves = true
+		return []runner{
+			{func(int) error {
+				fd, err := kc.Open(f.bus.Path("bus"))
+				if err != nil {
+					return err
+				}
+				defer unix.Close(fd)
+				return kc.MakeEndpoint(fd, endpointName("ep"), 0)
+			}, nil},
+			{func(int) error {
+				c, err := kc.Dial(f.bus.Path(endpointName("ep")), kc.Options{PoolSize: 4096})
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				return c.Send(to(a, 1))
+			}, []unix.Errno{unix.ENOENT, unix.ESHUTDOWN, unix.ECONNRESET, unix.EPERM}},
+			{func(int) error { _, err := a.List(kc.ListAll); return err }, nil},
+		}
+	}},
+}
+
+func raceCases() (cases []suites.Case) {
+	for _, r := range races {
+		cases = append(cases, suites.Case{Name: "race-" + r.name, Doc: r.doc + " (connection.c).", Timeout: time.Minute, Run: r.run})
+	}
+	return append(cases, raceOtherCases...)
+}
+
+func (r race) run(t *suites.T) {
+	f := newBus(t)
+	var wait sync.WaitGroup
+	for i, run := range r.setup(f) {
+		wait.Go(func() {
+			for n := range rounds {
+				if err := run.do(n); err != nil && !allowed(err, run.allowed) {
+					t.Errorf("runner %d, round %d: %s", i, n, said(err))
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	for _, p := range f.peers {
+		if !p.closed && p.flags&kc.PolicyHolder == 0 {
+			p.drain()
+		}
+	}
+}
+
+func allowed(err error, list []unix.Errno) bool {
+	for _, e := range list {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+var raceOtherCases = []suites.Case{
+	{
+		Name: "race-byebye-vs-send", Timeout: time.Minute,
+		Doc: "A message that was taken is in the queue of who could not go for it: EBUSY (kdbus.connection(7)).",
+		Run: func(t *suites.T) {
+			f := newBus(t)
+			a := f.peer()
+			for range rounds {
+				p := f.peer()
+				sent := make(chan error, 1)
+				go func() { sent <- a.Send(to(p, 1)) }()
+				gone := p.Byebye()
+				err := <-sent
+				switch {
+				case gone == nil && err == nil:
+					t.Error("a message was taken by who has gone")
+				case gone == nil:
+					f.refused("send", err, unix.ENXIO, unix.ECONNRESET)
+				default:
+					f.refused("byebye", gone, unix.EBUSY)
+					f.do("send to who has not gone", err)
+				}
+				if err == nil && gone != nil {
+					p.gets("what was taken", 1)
+				} else if err == nil {
+					p.drain()
+				}
+				p.close()
+			}
+		},
+	},
+	{
+		Name: "race-recv-recv",
+		Doc:  "Each message is received once, however many receive (kdbus.message(7)).",
+		Run: func(t *suites.T) {
+			f := newBus(t)
+			a, p := f.peer(), f.peer(bigPool, plain)
+			var mu sync.Mutex
+			seen := make(map[uint64]int)
+			for round := range uint64(5) {
+				n, err := a.until(200, to(p, round*1000))
+				f.do("send", err)
+				var wait sync.WaitGroup
+				for range 8 {
+					wait.Go(func() {
+						for {
+							m, err := p.Recv(0, 0)
+							if err != nil {
+								return
+							}
+							mu.Lock()
+							seen[m.Cookie]++
+							mu.Unlock()
+						}
+					})
+				}
+				wait.Wait()
+				for i := range uint64(n) {
+					want(f, "times a message was received", seen[round*1000+i], 1)
+				}
+			}
+		},
+	},
+	{
+		Name: "race-bus-death-under-load", Timeout: time.Minute,
+		Doc: "When a bus ends under load, all that wait on it end (bus.c).",
+		Run: func(t *suites.T) {
+			f := newBus(t)
+			service := f.peer(bigPool)
+			var done []<-chan answer
+			for n := range uint64(16) {
+				p := f.peer()
+				done = append(done, p.calls(call(service, n, 600*second), -1))
+			}
+			service.awaits("a call")
+			f.do("close the bus", f.bus.Close())
+			f.bus = nil
+			for _, d := range done {
+				f.refused("a call", (<-d).err, unix.ECONNRESET, unix.EPIPE, unix.ESHUTDOWN, unix.ENXIO)
+			}
+		},
+	},
+	{
+		Name: "race-sync-reply-vs-timeout", Timeout: time.Minute,
+		Doc: "A reply at the deadline is taken by both or by neither (connection.c).",
+		Run: func(t *suites.T) { f := newBus(t); f.replyAgainst(func(*peer, int) {}, unix.ETIMEDOUT, 2*milli) },
+	},
+	{
+		Name: "race-sync-reply-vs-cancel", Timeout: time.Minute,
+		Doc: "A reply while the call is cancelled is taken by both or by neither (connection.c).",
+		Run: func(t *suites.T) {
+			f := newBus(t)
+			f.replyAgainst(func(_ *peer, fd int) { f.awake(fd) }, unix.ECANCELED, 600*second)
+		},
+	},
+	{
+		Name: "race-sync-reply-vs-byebye", Timeout: time.Minute,
+		Doc: "A reply while the caller goes is taken by both or by neither (connection.c).",
+		Run: func(t *suites.T) {
+			f := newBus(t)
+			f.replyAgainst(func(p *peer, _ int) { _ = p.Byebye() }, unix.ECONNRESET, 600*second)
+		},
+	},
+	{
+		Name: "activator-restart-storm", Timeout: 2 * time.Minute,
+		Doc: "Messages to a service that dies again and again are each received by somebody, or told to be lost (kdbus.connection(7)).",
+		Run: restartStorm,
+	},
+}
+
+// replyAgainst answers a call while something ends it, and wants both sides to see
+// the same.
+func (f *fixture) replyAgainst(end func(p *peer, cancel int), ended unix.Errno, ns uint64) {
+	f.t.Helper()
+	service := f.peer()
+	both, neither := 0, 0
+	for range rounds / 3 {
+		p, fd := f.peer(), f.eventfd(0)
+		done := p.calls(call(service, 7, ns), fd)
+		if got, err := service.Poll(unix.POLLIN, 2000); err != nil || got&unix.POLLIN == 0 {
+			f.refused("a call that was too late to be sent", (<-done).err, ended)
+			p.close()
+			f.shut(fd)
+			continue
+		}
+		m := service.takes("the call")
+		var wait sync.WaitGroup
+		wait.Go(func() { end(p, fd) })
+		err := service.send(reply(m, 8))
+		wait.Wait()
+		got := <-done
+		switch {
+		case err == nil && got.err == nil:
+			both++
+			// The connection may be gone by now, and its memory with it.
+			if free := p.FreeMessage(got.Message); free != nil {
+				f.refused("free", free, unix.ECONNRESET)
+			}
+		case err != nil && got.err != nil:
+			neither++
+			f.refused("reply", err, unix.EBADSLT, unix.EPERM, unix.ENXIO, unix.ECONNRESET)
+			f.refused("the call", got.err, ended)
+		default:
+			f.t.Errorf("reply: %s, call: %s", said(err), said(got.err))
+		}
+		p.close()
+		f.shut(fd)
+	}
+	f.t.Logf("%d replies were taken, %d were not", both, neither)
+}
+
+// restartStorm counts every message that was taken.
+func restartStorm(t *suites.T) {
+	f := newBus(t)
+	act := f.peer(activator(nameA), bigPool)
+	var taken atomic.Int64
+	var stop atomic.Bool
+	var wait sync.WaitGroup
+	for range 2 {
+		a := f.peer()
+		wait.Go(func() {
+			for !stop.Load() {
+				err := a.sendName(nameA, 1)
+				if err == nil {
+					taken.Add(1)
+				} else if !allowed(err, []unix.Errno{unix.ENOBUFS, unix.EXFULL, unix.ECONNRESET}) {
+					t.Errorf("send: %s", said(err))
+				}
+			}
+		})
+	}
+	var received, lost uint64
+	for range 60 {
+		s := f.peer(bigPool)
+		s.acquires(nameA, 0)
+		if m, err := s.Recv(0, 0); err == nil {
+			received++
+			lost += m.Dropped
+		} else {
+			lost += m.Dropped
+		}
+		s.close()
+	}
+	stop.Store(true)
+	wait.Wait()
+	for {
+		m, err := act.Recv(0, 0)
+		lost += m.Dropped
+		if err != nil {
+			break
+		}
+		received++
+	}
+	t.Logf("%d messages were taken, %d received, %d told lost", taken.Load(), received, lost)
+	if uint64(taken.Load()) != received+lost {
+		t.Errorf("of %d messages that were taken %d were received and %d told lost", taken.Load(), received, lost)
+	}
+}
