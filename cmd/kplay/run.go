@@ -89,6 +89,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 			show.close()
 			return err
 		}
+		show.expect(count(p.Suites))
 	}
 	p.Watch, p.Args, p.Version = show, os.Args, version()
 	show.Notice(fmt.Sprintf("kernel %s (%s)", p.Build.Release, nonEmpty(p.Upstream, p.Build.Upstream.String(), "upstream release unknown")))

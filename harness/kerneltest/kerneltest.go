@@ -30,6 +30,7 @@ import (
 const (
 	KernelVar = "KPLAY_KERNEL" // what kplay run takes as KERNEL
 	AccelVar  = "KPLAY_ACCEL"  // auto, kvm or tcg
+	ModuleVar = "KPLAY_MODULE" // what kplay run takes as --module, separated by commas
 	// RequireVar makes a missing QEMU or kernel a failure instead of a skip.
 	RequireVar = "KPLAY_REQUIRE"
 )
@@ -37,6 +38,7 @@ const (
 var (
 	kernelFlag = flag.String("kernel", os.Getenv(KernelVar), "kernel to test, as `KERNEL` of kplay run (default $"+KernelVar+")")
 	accelFlag  = flag.String("accel", os.Getenv(AccelVar), "auto, kvm or tcg (default $"+AccelVar+")")
+	moduleFlag = flag.String("module", os.Getenv(ModuleVar), "load modules instead of the build's own, as `NAME=FILE.ko,...` (default $"+ModuleVar+")")
 )
 
 // Main runs the tests. It belongs in TestMain, with the suites whose cases the
@@ -106,15 +108,49 @@ func open(ctx context.Context, t *testing.T, suite suites.Suite, w harness.Watch
 	if err != nil {
 		return nil, err
 	}
-	return harness.Open(ctx, harness.Plan{
-		Build: b, Suites: []suites.Suite{suite}, Accel: *accelFlag, Cache: cache, Watch: w,
-	})
+	p := harness.Plan{Build: b, Suites: []suites.Suite{suite}, Accel: *accelFlag, Cache: cache, Watch: w}
+	if p.Replace, err = replacements(*moduleFlag); err != nil {
+		return nil, err
+	}
+	absent, err := p.Absent(suite)
+	if err != nil {
+		return nil, err
+	}
+	if absent {
+		return nil, absentError(fmt.Sprintf("%s has no %s: give it by -module %s=FILE.ko", b.Release, suite.Feature, suite.Feature))
+	}
+	return harness.Open(ctx, p)
+}
+
+// An absentError says that the kernel lacks a feature that nobody promised.
+type absentError string
+
+func (e absentError) Error() string { return string(e) }
+
+// replacements reads NAME=FILE.ko pairs separated by commas.
+func replacements(list string) (map[string]string, error) {
+	replace := make(map[string]string)
+	for pair := range strings.SplitSeq(list, ",") {
+		if pair == "" {
+			continue
+		}
+		name, file, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, kernel.UserError(fmt.Sprintf("-module %s: write NAME=FILE.ko", pair))
+		}
+		replace[name] = file
+	}
+	return replace, nil
 }
 
 // unavailable ends a test that lacks what it needs on this host. A kernel that
 // was there and died is another matter.
 func unavailable(t testing.TB, err error) {
 	t.Helper()
+	var absent absentError
+	if errors.As(err, &absent) {
+		t.Skip(absent)
+	}
 	var user kernel.UserError
 	var host *vm.HostError
 	if os.Getenv(RequireVar) == "" && (errors.As(err, &user) || errors.As(err, &host)) {

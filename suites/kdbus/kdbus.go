@@ -50,6 +50,8 @@ func Suite() suites.Suite {
 			memfdCases(),
 			limitCases,
 			notifyCases,
+			acrossCases,
+			signalCases,
 			dialectCases,
 			raceCases(),
 			probeCases,

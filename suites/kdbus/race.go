@@ -112,6 +112,55 @@ var races = []race{
 			{func(int) error { _, err := p.Recv(0, 0); return err }, []unix.Errno{unix.EAGAIN}},
 		}
 	}},
+	{"handover-vs-send", "A message to a name that is handed over is delivered once, or refused: ESRCH", func(f *fixture) []runner {
+		a, p, q := f.peer(), f.peer(bigPool), f.peer(bigPool)
+		p.leaves, q.leaves = true, true
+		var taken atomic.Int64
+		f.t.Cleanup(func() { want(f, "messages in both queues, of those taken", int64(p.drain()+q.drain()), taken.Load()) })
+		own := func(x *peer) runner {
+			return runner{func(int) error {
+				if _, err := x.Acquire(nameA, kc.NameQueue); err != nil {
+					return err
+				}
+				return x.Release(nameA)
+			}, nil}
+		}
+		return []runner{own(p), own(q), {func(n int) error {
+			err := a.sendName(nameA, uint64(n))
+			if err == nil {
+				taken.Add(1)
+			}
+			return err
+		}, []unix.Errno{unix.ESRCH, unix.ENOBUFS}}}
+	}},
+	{"peek-recv-free", "Who looks at, receives and frees messages at once gets each once", func(f *fixture) []runner {
+		a, p := f.peer(), f.peer()
+		p.leaves = true
+		var taken, received atomic.Int64
+		f.t.Cleanup(func() { want(f, "messages received, of those taken", received.Load()+int64(p.drain()), taken.Load()) })
+		recv := runner{func(int) error {
+			m, err := p.Fetch(0, 0)
+			if err != nil {
+				return err
+			}
+			received.Add(1)
+			// One that was looked at may have been freed by the other already.
+			if err := p.FreeMessage(m); err != nil && !errors.Is(err, unix.ENXIO) {
+				return err
+			}
+			return nil
+		}, []unix.Errno{unix.EAGAIN}}
+		return []runner{recv, recv, {func(n int) error {
+			err := a.Send(to(p, uint64(n)))
+			if err == nil {
+				taken.Add(1)
+			}
+			return err
+		}, []unix.Errno{unix.ENOBUFS}}, {func(int) error {
+			_, err := p.Fetch(kc.RecvPeek, 0)
+			return err
+		}, []unix.Errno{unix.EAGAIN}}}
+	}},
 	{"names", "A name that several want has one owner at a time", func(f *fixture) []runner {
 		var all []runner
 		var owners atomic.Int32
@@ -202,7 +251,7 @@ func (r race) run(t *suites.T) {
 	}
 	wait.Wait()
 	for _, p := range f.peers {
-		if !p.closed && p.flags&kc.PolicyHolder == 0 {
+		if !p.closed && !p.leaves && p.flags&kc.PolicyHolder == 0 {
 			p.drain()
 		}
 	}
