@@ -14,6 +14,7 @@ func Suites() []suites.Suite {
 	return []suites.Suite{
 		overlayfs.Suite(),
 		kdbus.Suite(),
+		kdbus.Probes(),
 		selftest.Suite(),
 	}
 }

@@ -59,3 +59,16 @@ func Suite() suites.Suite {
 		Programs: map[string]func([]string) int{"remote": perform},
 	}
 }
+
+// Probes returns the cases that the 2015 code is known not to survive. They are a
+// suite of their own, run when it is asked for.
+func Probes() suites.Suite {
+	return suites.Suite{
+		Name:     "kdbus-probe",
+		Doc:      "Does the kernel's message bus survive what brought down the one of 2015?",
+		Feature:  "kdbus",
+		Modules:  []string{"kdbus"},
+		OnDemand: true,
+		Cases:    crashProbeCases,
+	}
+}

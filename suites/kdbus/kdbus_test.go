@@ -9,9 +9,12 @@ import (
 	"github.com/kernel-playground/kplay/suites/kdbus"
 )
 
-func TestMain(m *testing.M) { kerneltest.Main(m, kdbus.Suite()) }
+func TestMain(m *testing.M) { kerneltest.Main(m, kdbus.Suite(), kdbus.Probes()) }
 
 // TestKdbus needs a kernel with kdbus, or the module: -module kdbus=FILE.ko.
 func TestKdbus(t *testing.T) { kerneltest.Run(t, kdbus.Suite()) }
 
-func TestSuiteIsWellFormed(t *testing.T) { assert.NilError(t, kdbus.Suite().Check()) }
+func TestSuitesAreWellFormed(t *testing.T) {
+	assert.NilError(t, kdbus.Suite().Check())
+	assert.NilError(t, kdbus.Probes().Check())
+}

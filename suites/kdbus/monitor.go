@@ -113,7 +113,7 @@ var monitorCases = []suites.Case{
 		Doc:  "A monitor that does not read loses messages and is told how many; nobody else is affected (kdbus.connection(7)).",
 		Run: func(t *suites.T) {
 			f := newBus(t)
-			a, b, m := f.peer(), f.peer(), f.peer(monitor, pool(4096))
+			a, b, m := f.peer(), f.peer(), f.peer(monitor, plain, pool(4096))
 			const sent = 40
 			for cookie := uint64(1); cookie <= sent; cookie++ {
 				a.sends(to(b, cookie))

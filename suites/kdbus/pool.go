@@ -279,7 +279,7 @@ var poolOtherCases = []suites.Case{
 			for i := len(offsets) - 1 - len(offsets)%2; i > 0; i -= 2 {
 				f.do("free", p.Free(offsets[i]))
 			}
-			a.sends(to(p, 3), kc.Payload(make([]byte, 16384)))
+			a.sends(to(p, 3), kc.Payload(make([]byte, 8192)))
 			p.gets("when all is one hole", 3)
 		},
 	},
