@@ -114,7 +114,7 @@ var helloOtherCases = []suites.Case{
 			}
 			p, err := kc.MapPool(fd, smallPool)
 			f.do("map the pool", err)
-			defer p.Unmap()
+			defer func() { f.do("unmap", p.Unmap()) }()
 			b, err := p.Copy(h.Offset, h.ItemsSize)
 			f.do("read the slice", err)
 			items, err := kc.Items(b)

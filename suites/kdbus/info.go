@@ -238,7 +238,7 @@ var infoCases = []suites.Case{
 				if err := setIdentity(nobody, nobody, nil); err != nil {
 					return err
 				}
-				if err := p.Conn.Send(to(w, 1)); err != nil {
+				if err := p.Send(to(w, 1)); err != nil {
 					return err
 				}
 				want(f, "CREDS told", item[kc.Creds](f, f.about(w, p, kc.AttachCreds).Items, kc.ItemCreds), credsOf(0, 0))

@@ -31,7 +31,7 @@ func (f *fixture) manyFiles(n uint64) {
 	f.t.Helper()
 	var limit unix.Rlimit
 	f.do("get the limit of descriptors", unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	f.t.Cleanup(func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) })
+	f.t.Cleanup(func() { f.do("lower it again", unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) })
 	f.do("raise it", unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: max(n, limit.Cur), Max: max(n, limit.Max)}))
 }
 

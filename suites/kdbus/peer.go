@@ -301,8 +301,8 @@ func (p *peer) checkEmpty() {
 	if p.f.t.Failed() || p.flags&kc.PolicyHolder != 0 || p.leaves {
 		return
 	}
-	if _, err := p.Poll(unix.POLLIN, 0); err == nil && p.Free(p.Pool.Size()) == unix.ECONNRESET {
-		return
+	if errors.Is(p.Free(p.Pool.Size()), unix.ECONNRESET) {
+		return // it has ended
 	}
 	if p.flags&kc.Monitor != 0 {
 		p.drainKernel()

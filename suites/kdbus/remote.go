@@ -127,9 +127,8 @@ func (r *remote) kill() {
 
 // A performer is the remote's side: what it has open.
 type performer struct {
-	conn    *kc.Conn
-	control int
-	bus     *kc.Bus
+	conn *kc.Conn
+	bus  *kc.Bus
 }
 
 // performances are what a remote can be asked to do.

@@ -223,7 +223,7 @@ var sendOtherCases = []suites.Case{
 			data, err := b.gets("the message", 1).Data()
 			f.do("read the payload", err)
 			want(f, "length", len(data), kc.MaxPayload)
-			want(f, "the ends of the parts", fmt.Sprint(data[0], data[len(data)-4:]), "1 [2 3 4 5]")
+			want(f, "the ends of the parts", fmt.Sprint(data[0], " ", data[len(data)-4:]), "1 [2 3 4 5]")
 		},
 	},
 	{

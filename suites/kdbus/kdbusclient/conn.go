@@ -1,6 +1,7 @@
 package kdbusclient
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -94,8 +95,7 @@ func (c *Conn) take(offset, size uint64, free bool) ([]byte, error) {
 
 // Close closes the connection's descriptor and unmaps its pool.
 func (c *Conn) Close() error {
-	c.Pool.Unmap()
-	return unix.Close(c.FD)
+	return errors.Join(c.Pool.Unmap(), unix.Close(c.FD))
 }
 
 // Byebye ends the connection if nothing is queued.
