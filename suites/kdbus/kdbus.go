@@ -6,6 +6,21 @@
 // selftests, tools/testing/selftests/kdbus; files such as "names.c" are its
 // sources, ipc/kdbus, and what rests on nothing else was read there, of August
 // 2015. Where those contradict each other the case says so and takes either.
+//
+// Every case has a domain of its own, and ends with looks at what must hold of any:
+// see fixture.finish. Kernels with kdbus built in are tested as they are; what they
+// of the final number set differ in is found by asking. Of the character devices of
+// July 2014 only a core is tried, by a case that no kernel could be had for.
+//
+// # What is not tested here
+//
+// Loading and unloading the module, which the guest does before the cases; a sender
+// whose payload is served by userfaultfd(2), and an io_uring descriptor in a queue
+// of the connection it holds, whose outcome nobody has promised; /proc with hidepid=,
+// which later kernels keep per mount; a command line without a NUL; a 32-bit caller;
+// the freezer, time namespaces, memory limits; the 64,000 users and buses of a large
+// machine, and a minute of random operations by 50 processes. Benchmarks are not
+// cases.
 package kdbus
 
 import (

@@ -177,11 +177,14 @@ func onThread(f func() error) error {
 	return <-done
 }
 
-// sleeps waits until a thread of this process sleeps (proc(5), stat).
+// sleeps waits until a thread of this process sleeps, or is gone (proc(5), stat).
 func (f *fixture) sleeps(tid int) {
 	f.t.Helper()
 	for {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/stat", tid))
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
+			return
+		}
 		f.do("look at a thread", err)
 		if _, after, ok := strings.Cut(string(text), ") "); ok && strings.HasPrefix(after, "S") {
 			return

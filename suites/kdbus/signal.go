@@ -160,7 +160,7 @@ var signalCases = []suites.Case{
 			if n := b.drain(); n > 0 {
 				t.Logf("the call given again was sent: %d more", n)
 				b.close()
-				f.refused("the call given again", (<-w.done).err, unix.EPIPE, 0)
+				f.refused("the call given again", (<-w.done).err, unix.EPIPE)
 				a.drain()
 				return
 			}
