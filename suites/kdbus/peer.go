@@ -115,12 +115,12 @@ func (p *peer) run(do func() error) error {
 // close ends the connection.
 func (p *peer) close() {
 	p.closed = true
-	p.f.do("close a connection", p.Conn.Close())
+	p.f.do("close a connection", p.Close())
 }
 
 // send sends a message as the peer's user.
 func (p *peer) send(m kc.Msg, items ...kc.Item) error {
-	return p.run(func() error { return p.Conn.Send(m, items...) })
+	return p.run(func() error { return p.Send(m, items...) })
 }
 
 // sends is send that must succeed.
