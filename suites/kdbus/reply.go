@@ -141,7 +141,7 @@ var replyCases = []suites.Case{
 		Run: func(t *suites.T) {
 			f := newBus(t)
 			a, b := f.peer(), f.peer()
-			m := call(b, 7, 200*milli)
+			m := call(b, 7, waitable)
 			_, err := a.Call(m, -1)
 			at := kc.Deadline(0)
 			f.refused("call", err, unix.ETIMEDOUT)
@@ -158,7 +158,7 @@ var replyCases = []suites.Case{
 		Run: func(t *suites.T) {
 			f := newBus(t)
 			a, b := f.peer(), f.peer()
-			_, err := a.Call(call(b, 7, 20*milli), -1)
+			_, err := a.Call(call(b, 7, waitable), -1)
 			f.refused("call", err, unix.ETIMEDOUT)
 			b.gets("the call", 7)
 		},

@@ -311,7 +311,7 @@ var sendOtherCases = []suites.Case{
 		Run: func(t *suites.T) {
 			f := newBus(t)
 			a := f.peer()
-			_, err := a.Call(call(a, 1, 50*milli), -1)
+			_, err := a.Call(call(a, 1, waitable), -1)
 			f.refused("call", err, unix.ETIMEDOUT)
 			a.gets("one's own call", 1)
 		},

@@ -94,14 +94,10 @@ var signalCases = []suites.Case{
 			c := make(chan os.Signal, 64)
 			signal.Notify(c, unix.SIGUSR1)
 			defer signal.Stop(c)
-			w := a.callsOnThread(call(b, 7, 2*second))
+			w := a.callsOnThread(call(b, 7, waitable))
 			b.waits("the call")
-			for range 5 {
-				f.sleeps(w.tid)
-				f.do("send a signal", unix.Tgkill(os.Getpid(), w.tid, unix.SIGUSR1))
-				<-c
-			}
-			f.refused("the call", (<-w.done).err, unix.ETIMEDOUT)
+			f.refused("the call", f.interrupt(w, unix.SIGUSR1), unix.ETIMEDOUT)
+			<-c
 			b.nothing("after the call")
 		},
 	},
