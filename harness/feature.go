@@ -77,6 +77,22 @@ func (f Feature) present(filesystems []string) bool {
 		slices.ContainsFunc(f.Filesystems, func(t string) bool { return slices.Contains(filesystems, t) })
 }
 
+// deliveredAsModule is the word for a feature that comes by a module of its own, if
+// at all.
+const deliveredAsModule = "module"
+
+// Absent says whether a suite's feature is surely not there: a module of its own
+// that the build does not have and nobody has given. A kernel whose modules are
+// unknown may have it built in.
+func (p Plan) Absent(s suites.Suite) (bool, error) {
+	f, ok, err := carried(s)
+	if err != nil || !ok || f.Delivered != deliveredAsModule || p.Build.Modules == "" {
+		return false, err
+	}
+	_, missing, err := p.Build.ResolveModules(f.Modules, p.Replace)
+	return len(missing) > 0, err
+}
+
 // absence says that a build does not keep its promise.
 func (f Feature) absence(release string) string {
 	return fmt.Sprintf("%s does not carry %s: it is neither built in nor among the modules (%s)",

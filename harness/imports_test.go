@@ -16,6 +16,8 @@ var layers = map[string][]string{
 	"suites":                    {},
 	"suites/overlayfs":          {"suites"},
 	"suites/overlayfs/mutants":  {},
+	"suites/kdbus":              {"suites", "suites/kdbus/kdbusclient"},
+	"suites/kdbus/kdbusclient":  {},
 	"suites/selftest":           {"suites", "suites/selftest/...", "harness/event"},
 	"suites/selftest/tinymod":   {},
 	"suites/all":                {"suites/...", "suites", "harness/event"},
@@ -41,7 +43,10 @@ var layers = map[string][]string{
 
 // standardOnly are the packages that use nothing but the standard library and
 // golang.org/x/sys.
-var standardOnly = []string{"suites", "suites/overlayfs", "suites/selftest", "harness/event", "harness/crash", "harness/crash/symbol", "harness/guest"}
+var standardOnly = []string{
+	"suites", "suites/overlayfs", "suites/kdbus", "suites/kdbus/kdbusclient", "suites/selftest",
+	"harness/event", "harness/crash", "harness/crash/symbol", "harness/guest",
+}
 
 // owners says which package alone may import a library.
 var owners = map[string]string{

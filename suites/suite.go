@@ -26,6 +26,9 @@ type Suite struct {
 	OnDemand bool     // left out of a run that names no suite
 	Disks    []Disk   // what the cases' Disks name
 	Cases    []Case
+
+	// Programs are what cases start in processes of their own: see Program.
+	Programs map[string]func(args []string) (status int)
 }
 
 // A Case is the smallest thing with a verdict. It runs in a child process in

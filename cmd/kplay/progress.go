@@ -37,6 +37,13 @@ func newProgress(w io.Writer, verbose bool, cases int) *progress {
 	return p
 }
 
+// expect says how many cases there will be, after all.
+func (p *progress) expect(cases int) {
+	if p.bar != nil {
+		p.bar.SetTotal(int64(cases), false)
+	}
+}
+
 func (p *progress) doing() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

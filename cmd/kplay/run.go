@@ -88,6 +88,13 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		show.close()
 		return err
 	}
+	if len(f.suites)+len(f.cases) == 0 {
+		if p.Suites, err = present(p, show.Notice); err != nil {
+			show.close()
+			return err
+		}
+		show.expect(count(p.Suites))
+	}
 	p.Watch, p.Args, p.Version = show, os.Args, version()
 	show.Notice(fmt.Sprintf("kernel %s (%s)", p.Build.Release, nonEmpty(p.Upstream, p.Build.Upstream.String(), "upstream release unknown")))
 	run, err := harness.Execute(c.Context(), p)
@@ -97,6 +104,23 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	return errors.Join(f.show(c.OutOrStdout(), run, ref), err, judge(run, err))
+}
+
+// present leaves out the suites of features that are surely not there, and says
+// so: who names a suite or a case has them skipped one by one.
+func present(p harness.Plan, notice func(string)) (kept []suites.Suite, err error) {
+	for _, s := range p.Suites {
+		absent, err := p.Absent(s)
+		if err != nil {
+			return nil, err
+		}
+		if absent {
+			notice(fmt.Sprintf("suite %s is left out: this kernel has no %s; --module %s=FILE.ko gives it one", s.Name, s.Feature, s.Feature))
+			continue
+		}
+		kept = append(kept, s)
+	}
+	return kept, nil
 }
 
 // plan checks everything that can be checked without a kernel.

@@ -51,6 +51,7 @@ const (
 // On the host it returns at once. It belongs first in main or TestMain.
 func Main(all []suites.Suite) {
 	suites.PlayPart(all)
+	suites.RunProgram(all)
 	switch role := os.Getenv(RoleVar); {
 	case role == RoleLoader && os.Getpid() == 1:
 		runLoader()

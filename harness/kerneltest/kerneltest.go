@@ -34,6 +34,7 @@ const (
 	LongVar   = "KPLAY_LONG"   // 1 runs the long cases, too
 	SeedVar   = "KPLAY_SEED"   // what cases that act at random begin from
 	OpsVar    = "KPLAY_OPS"    // how many acts they do
+	ModuleVar = "KPLAY_MODULE" // what kplay run takes as --module, separated by commas
 	// RequireVar makes a missing QEMU or kernel, or a missing program that makes
 	// disks, a failure instead of a skip.
 	RequireVar = "KPLAY_REQUIRE"
@@ -45,6 +46,7 @@ var (
 	longFlag   = flag.Bool("long", os.Getenv(LongVar) == "1", "run the long cases, too (default $"+LongVar+" = 1)")
 	seedFlag   = flag.String("seed", os.Getenv(SeedVar), "what cases that act at random begin from, a `number` (default $"+SeedVar+")")
 	opsFlag    = flag.String("ops", os.Getenv(OpsVar), "how many acts they do, a `number` (default $"+OpsVar+")")
+	moduleFlag = flag.String("module", os.Getenv(ModuleVar), "load modules instead of the build's own, as `NAME=FILE.ko,...` (default $"+ModuleVar+")")
 )
 
 // Main runs the tests. It belongs in TestMain, with the suites whose cases the
@@ -120,9 +122,39 @@ func open(ctx context.Context, t *testing.T, suite suites.Suite, w harness.Watch
 	if err != nil {
 		return nil, err
 	}
-	return harness.Open(ctx, harness.Plan{
-		Build: b, Suites: []suites.Suite{suite}, Params: told(), Accel: *accelFlag, Cache: cache, Watch: w,
-	})
+	p := harness.Plan{Build: b, Suites: []suites.Suite{suite}, Params: told(), Accel: *accelFlag, Cache: cache, Watch: w}
+	if p.Replace, err = replacements(*moduleFlag); err != nil {
+		return nil, err
+	}
+	absent, err := p.Absent(suite)
+	if err != nil {
+		return nil, err
+	}
+	if absent {
+		return nil, absentError(fmt.Sprintf("%s has no %s: give it by -module %s=FILE.ko", b.Release, suite.Feature, suite.Feature))
+	}
+	return harness.Open(ctx, p)
+}
+
+// An absentError says that the kernel lacks a feature that nobody promised.
+type absentError string
+
+func (e absentError) Error() string { return string(e) }
+
+// replacements reads NAME=FILE.ko pairs separated by commas.
+func replacements(list string) (map[string]string, error) {
+	replace := make(map[string]string)
+	for pair := range strings.SplitSeq(list, ",") {
+		if pair == "" {
+			continue
+		}
+		name, file, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, kernel.UserError(fmt.Sprintf("-module %s: write NAME=FILE.ko", pair))
+		}
+		replace[name] = file
+	}
+	return replace, nil
 }
 
 // told are the parameters that the flags give.
@@ -140,6 +172,10 @@ func told() suites.Params {
 // was there and died is another matter.
 func unavailable(t testing.TB, err error) {
 	t.Helper()
+	var absent absentError
+	if errors.As(err, &absent) {
+		t.Skip(absent)
+	}
 	var user kernel.UserError
 	var host *vm.HostError
 	if os.Getenv(RequireVar) == "" && (errors.As(err, &user) || errors.As(err, &host)) {

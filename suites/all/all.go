@@ -4,6 +4,7 @@ package all
 
 import (
 	"github.com/kernel-playground/kplay/suites"
+	"github.com/kernel-playground/kplay/suites/kdbus"
 	"github.com/kernel-playground/kplay/suites/overlayfs"
 	"github.com/kernel-playground/kplay/suites/selftest"
 )
@@ -12,6 +13,8 @@ import (
 func Suites() []suites.Suite {
 	return []suites.Suite{
 		overlayfs.Suite(),
+		kdbus.Suite(),
+		kdbus.Probes(),
 		selftest.Suite(),
 	}
 }
