@@ -8,7 +8,7 @@ import (
 
 // programVar is the environment variable that has this binary run a suite's
 // program: "suite/program".
-const programVar = "KPLAY_PROGRAM"
+const programVar = "KPLAY_SUITE_PROGRAM"
 
 // Program prepares a process that runs a program of a suite, where a goroutine
 // or a thread will not do: for a user namespace, an exec, or a death of its own.
