@@ -169,20 +169,24 @@ func usernsDeedCases() (cases []suites.Case) {
 			{"", "", nil},
 			{"-userxattr", " and userxattr", []string{"userxattr"}},
 		} {
-			cases = append(cases, confined{
+			c := confined{
 				name: "userns-" + d.name + with.name, doc: "An overlay mounted in a user namespace" + with.doc + " " + d.doc + " (overlayfs.rst, permission model; user_namespaces(7)).",
 				lower: d.lower, upper: d.upper, holds: d.holds,
 				inside: func(o *overlay) { o.mountInside(with.options...); d.inside(o) },
-			}.suitesCase())
+			}.suitesCase()
+			c.Long = with.options != nil
+			cases = append(cases, c)
 		}
-		cases = append(cases, ownFSCase("userns-"+d.name+"-own-fs",
+		own := ownFSCase("userns-"+d.name+"-own-fs",
 			"An overlay on a file system that was itself mounted in the user namespace "+d.doc+" (overlayfs.rst, permission model; user_namespaces(7)).",
 			func(t *suites.T) {
 				o := onOwnFS(t, lower(d.lower...), upper(d.upper...))
 				o.mountInside()
 				d.inside(o)
 				o.upperHolds(d.holds...)
-			}))
+			})
+		own.Long = true
+		cases = append(cases, own)
 	}
 	return cases
 }

@@ -125,6 +125,7 @@ func idmapDeedCases() (cases []suites.Case) {
 			cases = append(cases, suites.Case{
 				Name: "idmapped-" + on.name + "-" + d.name,
 				Doc:  "With " + on.doc + " on a mount that maps IDs, the overlay " + d.doc + ", with the owners that shows (mount_setattr(2), ID-mapped mounts; overlayfs since 5.19).",
+				Long: !on.lower || !on.upper,
 				Run:  func(t *suites.T) { d.mapped(t, on.lower, on.upper) },
 			})
 		}

@@ -40,8 +40,9 @@
 // (override_creds, 6.15).
 //
 // Left to long runs is what is rarer in use: data-only layers, volatile mounts,
-// the mount API by file descriptors, overlays on overlays, full file systems, and
-// all that needs a disk but inode flags; besides those, further layouts of the tables with most cases, and further seeds
+// the mount API by file descriptors, overlays on overlays, full file systems,
+// options in a user namespace, what is corrupted between mounts, rarer ways to read
+// and write, and all that needs a disk but inode flags; besides those, further layouts of the tables with most cases, and further seeds
 // of the fuzzes.
 //
 // Of the release candidates of 3.18 and the patches before, nothing that only
@@ -104,20 +105,20 @@ func Suite() suites.Suite {
 			usernsDeedCases(),
 			usernsAttrCases,
 			trespassCases(),
-			usernsOptionCases(),
+			leisurely(usernsOptionCases()),
 			usernsLimitCases,
 			idmapDeedCases(),
 			idmapCases,
 			aclCases,
 			leisurely(nestCases),
 			containerCases,
-			corruptionCases(),
-			indexEntryCases(),
+			leisurely(corruptionCases()),
+			leisurely(indexEntryCases()),
 			readonlyCases,
 			coherenceCases,
 			eventCases,
 			notifyCases(),
-			exerciseCases(),
+			leisurely(exerciseCases()),
 			leisurely(exhaustCases),
 			raceCases(),
 			handleCases(),
