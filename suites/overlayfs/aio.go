@@ -9,16 +9,16 @@ import (
 
 // An iocb is struct iocb of linux/aio_abi.h, what io_submit(2) is given.
 type iocb struct {
-	data         uint64
-	key, rwFlags uint32
-	opcode       uint16
-	priority     int16
-	fd           uint32
-	buf          uint64
-	bytes        uint64
-	offset       int64
-	_            uint64
-	flags, resFd uint32
+	_      uint64 // aio_data
+	_, _   uint32 // aio_key, aio_rw_flags
+	opcode uint16
+	_      int16 // aio_reqprio
+	fd     uint32
+	buf    uint64
+	bytes  uint64
+	offset int64
+	_      uint64 // aio_reserved2
+	_, _   uint32 // aio_flags, aio_resfd
 }
 
 // What an iocb asks for.
@@ -34,7 +34,7 @@ func aio(fd int, opcode uint16, buf []byte, offset int64) (int, error) {
 	if _, _, e := unix.Syscall(unix.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&context)), 0); e != 0 {
 		return 0, e
 	}
-	defer unix.Syscall(unix.SYS_IO_DESTROY, context, 0, 0)
+	defer func() { _, _, _ = unix.Syscall(unix.SYS_IO_DESTROY, context, 0, 0) }()
 	var pin runtime.Pinner // the kernel keeps addresses beyond the call
 	defer pin.Unpin()
 	pin.Pin(&buf[0])
