@@ -80,7 +80,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRun(), newList(), newDoctor(), newResults(), newCrash(), newCache(), newVersion())
+	root.AddCommand(newRun(), newList(), newDoctor(), newResults(), newCrash(), newModule(), newCache(), newVersion())
 	root.Args = cobra.ArbitraryArgs
 	root.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 // runFlags are what a person can say to kplay run.
 type runFlags struct {
 	suites, cases, modules []string
+	features               []string
 	accel, rc, results     string
 	memory, smp, parallel  int
 	isolate                string
@@ -63,6 +65,7 @@ func newRun() *cobra.Command {
 	fs.IntVarP(&f.parallel, "parallel", "j", 0, "`machines` that run cases at once (default as many as processors and memory carry)")
 	fs.BoolVar(&f.vmcore, "vmcore", false, "keep the guest's memory after a panic or a hang, for crash(8) and drgn")
 	fs.DurationVar(&f.timeout, "timeout", 0, "deadline of every case, instead of its own")
+	fs.StringArrayVar(&f.features, "feature", nil, "build the module of this feature, load it, and run its suite: `NAME` is kdbus (repeatable)")
 	fs.StringArrayVar(&f.modules, "module", nil, "load this module instead of the build's own, as `NAME=FILE.ko` (repeatable)")
 	fs.StringVar(&f.rc, "rc", "", "upstream release the build was cut from, as `TAG` v6.18-rc5, if it does not tell")
 	fs.StringVar(&f.results, "results", "", "`directory` to keep runs in (default $XDG_STATE_HOME/kplay/results)")
@@ -88,6 +91,10 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		show.close()
 		return err
 	}
+	if err := f.deliver(c.Context(), &p, show.Notice); err != nil {
+		show.close()
+		return err
+	}
 	if len(f.suites)+len(f.cases) == 0 {
 		if p.Suites, err = present(p, show.Notice); err != nil {
 			show.close()
@@ -106,6 +113,25 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	return errors.Join(f.show(c.OutOrStdout(), run, ref), err, judge(run, err))
 }
 
+// deliver builds the modules of the features that the run is to have besides what
+// the build carries.
+func (f *runFlags) deliver(ctx context.Context, p *harness.Plan, notice func(string)) error {
+	for _, feature := range f.features {
+		if _, given := p.Replace[feature]; given {
+			continue
+		}
+		path, err := buildModule(ctx, p.Build, "", kernel.Options{Cache: p.Cache, Progress: notice})
+		if err != nil {
+			return err
+		}
+		if p.Replace == nil {
+			p.Replace = make(map[string]string)
+		}
+		p.Replace[feature] = path
+	}
+	return nil
+}
+
 // present leaves out the suites of features that are surely not there, and says
 // so: who names a suite or a case has them skipped one by one.
 func present(p harness.Plan, notice func(string)) (kept []suites.Suite, err error) {
@@ -115,7 +141,7 @@ func present(p harness.Plan, notice func(string)) (kept []suites.Suite, err erro
 			return nil, err
 		}
 		if absent {
-			notice(fmt.Sprintf("suite %s is left out: this kernel has no %s; --module %s=FILE.ko gives it one", s.Name, s.Feature, s.Feature))
+			notice(fmt.Sprintf("suite %s is left out: this kernel has no %s; --feature %s gives it one", s.Name, s.Feature, s.Feature))
 			continue
 		}
 		kept = append(kept, s)
@@ -146,6 +172,11 @@ func (f *runFlags) plan() (p harness.Plan, err error) {
 			return p, fmt.Errorf("--rc: %w", err)
 		}
 		p.Upstream = v.String()
+	}
+	for _, feature := range f.features {
+		if err := carried(feature); err != nil {
+			return p, err
+		}
 	}
 	if p.Replace, err = replacements(f.modules); err != nil {
 		return p, err
@@ -210,6 +241,9 @@ func (f *runFlags) reproduce(ref string, r results.Result) string {
 	words := []string{"kplay", "run"}
 	if ref != "" {
 		words = append(words, quote(ref))
+	}
+	for _, feature := range f.features {
+		words = append(words, "--feature", quote(feature))
 	}
 	for _, m := range f.modules {
 		words = append(words, "--module", quote(m))

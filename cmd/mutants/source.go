@@ -29,10 +29,7 @@ type source struct {
 // errOther says that a distribution has other sources than the mutants are of.
 var errOther = errors.New("the mutants are of the sources of Debian 12")
 
-var (
-	headersForm = regexp.MustCompile(`^linux-headers-(6\.1)\.[0-9]+-[0-9]+-cloud-amd64$`)
-	partForm    = regexp.MustCompile(`^linux-(headers-.*-common|kbuild-.*)$`)
-)
+var headersForm = regexp.MustCompile(`^linux-headers-(6\.1)\.[0-9]+-[0-9]+-cloud-amd64$`)
 
 // fetch has the sources and headers in the cache. The error is errOther or a
 // kernel.UserError where they cannot be had.
@@ -49,10 +46,12 @@ func fetch(ctx context.Context, cache string) (*source, error) {
 	headers, version, _ := strings.Cut(needs[0], "=")
 	dir := filepath.Join(cache, "mutants", version)
 	s := &source{
-		kernel:  "apt:" + strings.Replace(needs[0], "headers", "image", 1),
-		dir:     filepath.Join(dir, "fs", "overlayfs"),
-		headers: filepath.Join(dir, "usr", "src", headers),
-		built:   filepath.Join(dir, "built"),
+		kernel: "apt:" + strings.Replace(needs[0], "headers", "image", 1),
+		dir:    filepath.Join(dir, "fs", "overlayfs"),
+		built:  filepath.Join(dir, "built"),
+	}
+	if s.headers, err = kernel.Headers(ctx, strings.TrimPrefix(headers, "linux-headers-"), o); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -65,36 +64,12 @@ func fetch(ctx context.Context, cache string) (*source, error) {
 	if _, err := os.Stat(filepath.Join(s.dir, "Makefile")); err == nil {
 		return s, nil
 	}
-	return s, s.unpack(ctx, dir, needs[0], o)
+	return s, unpack(ctx, dir, "linux-source-"+headersForm.FindStringSubmatch(headers)[1], version, o)
 }
 
-// unpack takes out of the packages what is needed. The sources come last: they
-// tell that all is there.
-func (s *source) unpack(ctx context.Context, dir, headers string, o kernel.Options) error {
-	pkg, err := kernel.Fetch(ctx, headers, o)
-	if err != nil {
-		return err
-	}
-	series := headersForm.FindStringSubmatch(filepath.Base(s.headers))[1]
-	for _, need := range append([]string{headers}, pkg.Depends(partForm)...) {
-		name, _, _ := strings.Cut(need, "=")
-		part, err := kernel.Fetch(ctx, name+"="+pkg.Version, o)
-		if err != nil {
-			return err
-		}
-		if _, err := output(ctx, dir, "dpkg-deb", "-x", part.Path, "."); err != nil {
-			return err
-		}
-		if strings.HasSuffix(name, "-common") {
-			// The packages' Makefile names the place they are installed in.
-			common := filepath.Join(dir, "usr", "src", name, "Makefile")
-			if err := os.WriteFile(filepath.Join(s.headers, "Makefile"), []byte("include "+common+"\n"), 0o644); err != nil {
-				return err
-			}
-		}
-	}
-	name := "linux-source-" + series
-	sources, err := kernel.Fetch(ctx, name+"="+pkg.Version, o)
+// unpack takes fs/overlayfs out of the package of the sources.
+func unpack(ctx context.Context, dir, name, version string, o kernel.Options) error {
+	sources, err := kernel.Fetch(ctx, name+"="+version, o)
 	if err != nil {
 		return err
 	}
