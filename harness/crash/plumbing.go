@@ -44,6 +44,8 @@ var plumbing = wordlist{
 		`do_divide_error error_entry error_code common_exception trace_page_fault trace_do_page_fault async_page_fault do_async_page_fault`,
 		`notify_die call_break_hook brk_handler do_debug_exception el1_dbg el1_da el1_sync __do_kernel_fault do_mem_abort`,
 		`do_translation_fault el1_abort el1h_64_sync el1h_64_sync_handler bug_handler do_undefinstr el1_undef do_el1_undef`,
+		// Non-maskable interrupts, by which a kernel is asked where it is.
+		`unknown_nmi_error default_do_nmi exc_nmi asm_exc_nmi do_nmi nmi end_repeat_nmi nmi_handle pci_serr_error io_check_error`,
 		// Sanitisers.
 		`print_report print_address_description print_memory_metadata check_memory_region check_region_inline start_report end_report`,
 		`read_word_at_a_time read_once_word_nocheck handle_overflow`,
