@@ -15,7 +15,7 @@ var dialectCases = []suites.Case{
 			d := spoken(t)
 			t.Logf("this kernel speaks %s", d)
 			if d == none {
-				t.Skip("this kernel has no kdbus: it is an out-of-tree module, given by --module kdbus=FILE.ko")
+				t.Skip("this kernel has no kdbus: it is an out-of-tree module, given by --feature kdbus")
 			}
 		},
 	},

@@ -74,7 +74,7 @@ func needFinal(t *suites.T) {
 	switch ours {
 	case final:
 	case none:
-		t.Skip("this kernel has no kdbus: it is an out-of-tree module, given by --module kdbus=FILE.ko")
+		t.Skip("this kernel has no kdbus: it is an out-of-tree module, given by --feature kdbus")
 	default:
 		t.Skipf("this kernel's kdbus speaks %s", ours)
 	}

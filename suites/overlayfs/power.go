@@ -60,6 +60,26 @@ func (o *overlay) writes(deed string, err func() error) int {
 	return o.disk.written() - before
 }
 
+// quietTries is how often a deed may seem to write: on a loaded host the disk's own
+// file system was seen to write a superblock meanwhile.
+const quietTries = 3
+
+// writesNothing wants a deed to write nothing to the disk, each time after before.
+// Both are told which try it is.
+func (o *overlay) writesNothing(deed string, before, do func(try int) error) {
+	o.t.Helper()
+	var wrote []int
+	for try := range quietTries {
+		o.do("prepare", before(try))
+		n := o.writes(deed, func() error { return do(try) })
+		if n == 0 {
+			return
+		}
+		wrote = append(wrote, n)
+	}
+	o.t.Errorf("%s: %v sectors were written to the disk, want none", deed, wrote)
+}
+
 // powerCut gives the overlay as it would be if the power had gone now: on a copy
 // of its disk, not yet mounted.
 func (o *overlay) powerCut() *overlay {
