@@ -48,6 +48,30 @@ var ioCases = []suites.Case{
 		},
 	},
 	{
+		Name: "io-size-after-splice",
+		Doc:  "What splice(2) adds to a file is there for copy_file_range(2), which goes by the size of the overlay's own inode (fs/overlayfs/file.c, ovl_splice_write; fs/read_write.c, generic_copy_file_checks).",
+		Run: func(t *suites.T) {
+			o := newOverlay(t, lower(file("a", "lower"), file("b", "")))
+			var pipe [2]int
+			o.do("make a pipe", unix.Pipe2(pipe[:], unix.O_CLOEXEC))
+			from, to := o.open("a", unix.O_RDWR), o.open("b", unix.O_WRONLY)
+			end, added := int64(len("lower")), "spliced"
+			at := end
+			o.do("fill the pipe", writeAll(pipe[1], added))
+			_, err := unix.Splice(pipe[0], nil, from, &at, len(added), 0)
+			o.do("splice", err)
+			n, err := unix.CopyFileRange(from, &end, to, nil, len(added), 0)
+			o.do("copy", err)
+			if n != len(added) {
+				t.Errorf("copied %d bytes of what was added, want %d", n, len(added))
+			}
+			for _, fd := range []int{from, to, pipe[0], pipe[1]} {
+				unix.Close(fd)
+			}
+			o.shows(file("a", "lower"+added), file("b", added))
+		},
+	},
+	{
 		Name: "io-direct-set-later",
 		Doc:  "O_DIRECT that is set later is refused, or input and output are, where the file system below has none; when it is cleared they go on (fcntl(2), F_SETFL).",
 		Run: func(t *suites.T) {
