@@ -1,7 +1,6 @@
 package overlayfs
 
 import (
-	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,17 +20,12 @@ type task struct {
 // run calls f in a thread that has the task's rights and ends with f. f must not
 // call a method of T that ends the case.
 func (k task) run(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread must not run anything else
-		done <- func() error {
-			if err := k.become(); err != nil {
-				return err
-			}
-			return f()
-		}()
-	}()
-	return <-done
+	return onThread(func() error {
+		if err := k.become(); err != nil {
+			return err
+		}
+		return f()
+	})
 }
 
 // become uses raw system calls, which change the rights of one thread only.
