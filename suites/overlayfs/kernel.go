@@ -124,14 +124,20 @@ func setres(call uintptr, id, saved int) error {
 // powerless calls f on a thread of its own that is root without the capabilities
 // to override permissions.
 func powerless(f func() error) error {
-	const overrides = 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH
+	return without([]int{unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH}, f)
+}
+
+// without calls f on a thread that has given up capabilities, which ends with f.
+func without(capabilities []int, f func() error) error {
 	return onThread(func() error {
 		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 		var caps [2]unix.CapUserData
 		if err := unix.Capget(&head, &caps[0]); err != nil {
 			return fmt.Errorf("get the capabilities: %w", err)
 		}
-		caps[0].Effective &^= overrides
+		for _, c := range capabilities {
+			caps[c/32].Effective &^= 1 << (c % 32)
+		}
 		if err := unix.Capset(&head, &caps[0]); err != nil {
 			return fmt.Errorf("drop capabilities: %w", err)
 		}

@@ -59,7 +59,7 @@ var quotaCases = []suites.Case{
 			big := long(256 << 10)
 			o := layers(t, allOn("ext4-quota", "usrquota"), lower(file("a", big).owned(nobody, nobody), file("b", "small").owned(nobody, nobody)))
 			o.limit(usrQuota, nobody, 300<<10) // the lower file has most of it
-			o.do("mount the overlay", without(unix.CAP_SYS_RESOURCE, o.mount))
+			o.do("mount the overlay", without([]int{unix.CAP_SYS_RESOURCE}, o.mount))
 			o.refused("chmod", unix.Chmod(o.at("a"), 0o600), unix.EDQUOT)
 			o.checkWork()
 			o.upperHolds()
@@ -250,26 +250,4 @@ func (o *overlay) setProject(path string, project uint32) {
 func (o *overlay) projectOf(path string) uint32 {
 	o.t.Helper()
 	return o.fsx(path, nil).Project
-}
-
-// without calls f on a thread that has given up a capability, which ends with f.
-func without(capability int, f func() error) error {
-	done := make(chan error)
-	go func() {
-		// Never unlocked: the thread must not run anything else.
-		runtime.LockOSThread()
-		done <- func() error {
-			header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-			var data [2]unix.CapUserData
-			if err := unix.Capget(&header, &data[0]); err != nil {
-				return err
-			}
-			data[capability/32].Effective &^= 1 << (capability % 32)
-			if err := unix.Capset(&header, &data[0]); err != nil {
-				return err
-			}
-			return f()
-		}()
-	}()
-	return <-done
 }
